@@ -1,0 +1,126 @@
+"""params.yaml as frozen, validated objects. This is the only reader of params.yaml."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mnist_gan.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+LearningRate = Annotated[float, Field(gt=0)]
+
+Variant = Literal["gan", "dcgan"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Section(BaseModel):
+    """Base of every section: exact types, no unknown keys, finite numbers, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DownloadConfig(Section):
+    """Where MNIST comes from."""
+
+    mirrors: list[Annotated[str, Field(pattern="^https?://")]]
+
+
+class PrepareConfig(Section):
+    """The shape of the prepared images.
+
+    DCGAN's discriminator halves the image four times and its generator doubles it twice,
+    so the size is a multiple of 16; above 64, MNIST's 28 pixels hold nothing more to show.
+    """
+
+    img_size: Literal[16, 32, 48, 64]
+    channels: Literal[1, 3]
+
+
+class JudgeConfig(Section):
+    """Training of the digit classifier that measures quality."""
+
+    seed: Seed
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: LearningRate
+
+
+class TrainConfig(Section):
+    """Training of the generator."""
+
+    variant: Variant
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: LearningRate
+    b1: Decay
+    b2: Decay
+    latent_dim: Count
+    sample_interval: Count
+    checkpoint_interval: Count
+    seed: Seed
+    device: Device
+    precision: Precision
+
+
+class RenderConfig(Section):
+    """Size of the rendered pictures."""
+
+    columns: Annotated[int, Field(ge=2, le=25)]
+    interpolation_steps: Annotated[int, Field(ge=2)]
+
+
+class EvaluateConfig(Section):
+    """Size and seed of the judged sample."""
+
+    samples: Annotated[int, Field(ge=1000, le=60000)]
+    seed: Seed
+
+
+class Config(Section):
+    """All of params.yaml."""
+
+    download: DownloadConfig
+    prepare: PrepareConfig
+    judge: JudgeConfig
+    train: TrainConfig
+    render: RenderConfig
+    evaluate: EvaluateConfig
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``2e-4`` as a number, as YAML 1.2 and DVC do; YAML 1.1 wants ``2.0e-4``."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load(path: Path = Path("params.yaml")) -> Config:
+    """Read and validate ``path``; every problem is named in one UserError."""
+    try:
+        return Config.model_validate(yaml.load(path.read_text(), Loader))  # noqa: S506, a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run in the repository's root") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from None
+
+
+def _explain(problem: Any) -> str:
+    """One problem of pydantic's list as ``section.key: what is allowed, what was given``."""
+    key = ".".join(map(str, problem["loc"])) or "the file"
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "missing":
+            return f"{key}: missing"
+        case _:
+            return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"

@@ -1,0 +1,121 @@
+"""How the training step meets the hardware: device, precision, memory layout, determinism.
+
+All speed and all device logic live here; ``objective`` holds the mathematics alone.
+"""
+
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from mnist_gan.config import Device, Precision, TrainConfig
+from mnist_gan.errors import UserError
+from mnist_gan.images import to_float, to_uint8
+from mnist_gan.networks import build
+from mnist_gan.objective import AdversarialStep
+
+
+class Engine:
+    """Both networks, their optimizers and all images, on one device.
+
+    Everything random (weights, order, noise, dropout) comes from the device's default generator, seeded here.
+    """
+
+    def __init__(self, options: TrainConfig, images: Tensor) -> None:
+        """``images``: all training images, uint8 ``[N, C, H, W]``."""
+        self.device = choose_device(options.device)
+        self.precision = choose_precision(options.precision, self.device)
+        make_deterministic()
+        torch.manual_seed(options.seed)
+
+        channels, height, width = images.shape[1:]
+        networks = build(options.variant, options.latent_dim, (channels, height, width))
+        self.generator, self.discriminator = (
+            network.to(self.device).to(memory_format=torch.channels_last) for network in networks
+        )
+        self.step = AdversarialStep(
+            self.generator,
+            self.discriminator,
+            *(
+                Adam(network.parameters(), lr=options.lr, betas=(options.b1, options.b2), fused=True)
+                for network in networks
+            ),
+        )
+        self.images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        self.batch_size = options.batch_size
+        self.latent_dim = options.latent_dim
+
+    @property
+    def reads_freely(self) -> bool:
+        """Whether reading a value waits for no device: progress can show each step."""
+        return self.device.type == "cpu"
+
+    def epoch(self) -> Iterator[Tensor]:
+        """Train on every image once, in a new random order; yields RECORD's values of each step, on the device."""
+        for indices in torch.randperm(len(self.images), device=self.device).split(self.batch_size):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                real = to_float(self.images[indices])
+                latents = torch.randn(len(indices), self.latent_dim, device=self.device)
+                record = self.step(real, latents)
+            yield record
+
+    @torch.inference_mode()
+    def sample(self, latents: Tensor) -> Tensor:
+        """Images uint8 ``[N, C, H, W]`` from latents ``[N, latent_dim]``, in eval mode and float32."""
+        self.generator.eval()
+        images = to_uint8(self.generator(latents.to(self.device))).cpu()
+        self.generator.train()
+        return images
+
+    def environment(self) -> dict[str, str]:
+        """What determines the result beside data and parameters: hardware, precision, library version."""
+        return {
+            "device": torch.cuda.get_device_name()
+            if self.device.type == "cuda"
+            else f"cpu, {torch.backends.cpu.get_cpu_capability()}",
+            "threads": str(torch.get_num_threads()),
+            "precision": self.precision,
+            "torch": torch.__version__,
+        }
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Optimizer steps in one epoch, the last on what is left.
+
+    Raises:
+        UserError: a single image would be left, which BatchNorm cannot normalise.
+    """
+    if images % batch_size == 1:
+        raise UserError(f"train.batch_size: {batch_size} leaves one image of {images} alone in a batch; take another")
+    return -(-images // batch_size)
+
+
+def choose_device(device: Device) -> torch.device:
+    """The device to train on.
+
+    Raises:
+        UserError: ``cuda`` is asked for and there is no usable GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: cuda, but torch finds no usable GPU; set auto or cpu, or check the GPU's driver")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Precision:
+    """``auto`` takes bfloat16 where the hardware multiplies it faster than float32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def make_deterministic() -> None:
+    """Only kernels that give the same bits every time; denormals, which are slow and say nothing, become zero."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_flush_denormal(True)

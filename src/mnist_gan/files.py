@@ -1,0 +1,50 @@
+"""Files that are either whole or not there."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_gan.errors import UserError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``; after a failure or a crash ``path`` is as it was before.
+
+    Raises:
+        UserError: the file cannot be written, for example because the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; the file is as it was before") from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented JSON."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]) -> None:
+    """Write ``rows`` under ``header``; floats with six significant digits."""
+    lines = [",".join(header), *(",".join(f"{value:.6g}" for value in row) for row in rows)]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,51 @@
+"""Images as numbers and as pictures: uint8 and [-1, 1], grids, progressions, interpolations."""
+
+import io
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+NOISE_SEED = 0
+"""Of the fixed latent vectors behind every sample picture, the same for all runs."""
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 to float32 in [-1, 1]: the bits of torchvision's ToTensor, then Normalize([0.5], [0.5])."""
+    return images.float().div_(255).sub_(0.5).div_(0.5)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Floats in [-1, 1] to the nearest of 256 values; no stretching of the range."""
+    return ((images + 1) * 127.5).round().to(torch.uint8)
+
+
+def fixed_latents(count: int, latent_dim: int) -> Tensor:
+    """Standard normal ``[count, latent_dim]``, the same at every call; on the CPU."""
+    return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(NOISE_SEED))
+
+
+def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Spherical interpolation of latent vectors ``[D]`` in ``steps`` equal angles, both ends included: ``[steps, D]``.
+
+    A straight line would pass through short vectors, which a generator hardly meets in training
+    (White 2016, arXiv 1609.04468, section 2.1).
+    """
+    angle = torch.acos(torch.cosine_similarity(start, end, dim=0))
+    t = torch.linspace(0, 1, steps).unsqueeze(1)
+    return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
+
+
+def grid(images: Tensor, columns: int, scale: int = 2) -> Image.Image:
+    """uint8 images ``[N, C, H, W]`` row by row, each pixel as ``scale`` x ``scale``."""
+    picture: Image.Image = to_pil_image(make_grid(images, nrow=columns))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def png(picture: Image.Image) -> bytes:
+    """``picture`` in the PNG format."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,57 @@
+"""The state of a training for the person who waits: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+LINE_INTERVAL_S = 10
+
+
+@contextmanager
+def progress(total_steps: int, epochs: int) -> Iterator["Progress"]:
+    """A Progress over ``total_steps`` that leaves the terminal tidy."""
+    with tqdm(
+        total=total_steps,
+        unit="step",
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+        bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left",
+    ) as bar:
+        shown = Progress(bar, total_steps, epochs)
+        yield shown
+    shown.line()
+
+
+class Progress:
+    """Counts steps; shows the epoch, the two losses and the time left."""
+
+    def __init__(self, bar: "tqdm[Any]", total_steps: int, epochs: int) -> None:
+        self.bar = bar
+        self.total_steps = total_steps
+        self.epochs = epochs
+        self.steps = 0
+        self.state = ""
+        self.started = self.last_line = time.monotonic()
+
+    def advance(self) -> None:
+        """One more optimizer step is done."""
+        self.steps += 1
+        self.bar.update()
+
+    def show(self, epoch: int, loss_g: float, loss_d: float) -> None:
+        """Show the state in ``epoch``, counted from 1; off a terminal as a line every LINE_INTERVAL_S seconds."""
+        self.state = f"epoch {epoch}/{self.epochs}, loss_g {loss_g:.3f}, loss_d {loss_d:.3f}"
+        self.bar.set_description_str(self.state, refresh=False)
+        if time.monotonic() - self.last_line >= LINE_INTERVAL_S:
+            self.line()
+
+    def line(self) -> None:
+        """Print the state where there is no bar."""
+        self.last_line = time.monotonic()
+        if self.bar.disable:
+            left = (self.last_line - self.started) / self.steps * (self.total_steps - self.steps)
+            print(f"{self.state}, {tqdm.format_interval(left)} left", file=sys.stderr, flush=True)

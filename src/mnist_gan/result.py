@@ -1,0 +1,136 @@
+"""What one training leaves in models/generator, and nothing else: the only writer and reader of that folder.
+
+generator.safetensors               the final generator; the SHA-256 of this file names the result
+checkpoints/epoch-0010.safetensors  the generator after that epoch, the last one included
+losses.safetensors                  RECORD's values of every optimizer step
+samples.safetensors                 images from the fixed latents, and the steps they were taken at
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mnist_gan.config import Variant
+from mnist_gan.errors import UserError
+from mnist_gan.files import sha256, write_atomically
+from mnist_gan.networks import build
+
+FOLDER = Path("models/generator")
+FINAL = FOLDER / "generator.safetensors"
+CHECKPOINTS = FOLDER / "checkpoints"
+LOSSES = FOLDER / "losses.safetensors"
+SAMPLES = FOLDER / "samples.safetensors"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a generator came to be; stored in its file, so that the file alone rebuilds it and names its making."""
+
+    variant: Variant
+    latent_dim: int
+    image_shape: tuple[int, int, int]
+    epoch: int
+    step: int
+    train: Mapping[str, Any]
+    """The train section of params.yaml."""
+    data_sha256: str
+    """Of the prepared training images and labels."""
+    environment: Mapping[str, str]
+    """What else determines the result: device, threads, precision, torch's version."""
+
+
+def write_generator(path: Path, generator: nn.Module, origin: Origin) -> None:
+    """Write weights and buffers in float32, with ``origin``."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    metadata = {"origin": json.dumps(asdict(origin), sort_keys=True)}
+    write_atomically(path, safetensors.torch.save(weights, metadata))
+
+
+def read_generator(path: Path = FINAL) -> tuple[nn.Module, Origin]:
+    """The generator in ``path``, on the CPU in eval mode, and its origin.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            fields = json.loads(file.metadata()["origin"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        origin = Origin(**fields | {"image_shape": tuple(fields["image_shape"])})
+        generator, _ = build(origin.variant, origin.latent_dim, origin.image_shape)
+        generator.load_state_dict(weights)
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run `dvc repro train`") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(path, error) from None
+    return generator.eval(), origin
+
+
+def checkpoint_path(epoch: int) -> Path:
+    """Where the generator after ``epoch`` is kept."""
+    return CHECKPOINTS / f"epoch-{epoch:04}.safetensors"
+
+
+def checkpoints() -> Iterator[tuple[nn.Module, Origin]]:
+    """Every checkpoint, by epoch; raises UserError where there is none or one is damaged."""
+    paths = sorted(CHECKPOINTS.glob("epoch-*.safetensors"), key=lambda path: int(path.stem[6:]))
+    if not paths:
+        raise UserError(f"{CHECKPOINTS} holds no checkpoint: run `dvc repro train`")
+    for path in paths:
+        yield read_generator(path)
+
+
+def content_hash() -> str:
+    """The name of this result: SHA-256 of the final generator's file."""
+    read_generator()
+    return sha256(FINAL.read_bytes())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The fixed latents' images, uint8 ``[S, N, C, H, W]``, at optimizer steps ``[S]``; step 0 is untrained."""
+
+    steps: Tensor
+    images: Tensor
+
+
+def write_samples(samples: Mapping[int, Tensor]) -> None:
+    """Write images uint8 ``[N, C, H, W]`` by step."""
+    tensors = {"steps": torch.tensor(list(samples)), "images": torch.stack(list(samples.values()))}
+    write_atomically(SAMPLES, safetensors.torch.save(tensors))
+
+
+def read_samples() -> Samples:
+    """The samples of this result; raises UserError where the file is missing or damaged."""
+    return Samples(**_read(SAMPLES))
+
+
+def write_losses(losses: Tensor) -> None:
+    """Write RECORD's values, float32 ``[steps, 4]``."""
+    write_atomically(LOSSES, safetensors.torch.save({"losses": losses}))
+
+
+def read_losses() -> Tensor:
+    """RECORD's values, float32 ``[steps, 4]``; raises UserError where the file is missing or damaged."""
+    return _read(LOSSES)["losses"]
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(
+        f"{path} is damaged ({reason}): `dvc checkout {FOLDER}` restores it, `dvc repro -f train` remakes it"
+    )

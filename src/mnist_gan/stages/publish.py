@@ -1,0 +1,51 @@
+"""Bring the result's run in MLflow up to date: complete it, or recreate it where the store has none."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_gan import images, result, tracking
+from mnist_gan.errors import run_stage
+from mnist_gan.files import sha256
+
+FOLDERS = (Path("metrics"), Path("plots"))
+
+
+def main() -> None:
+    """Publish models/generator, metrics and plots."""
+    store = tracking.connect()
+    name = result.content_hash()
+    run = tracking.find(store, name)
+    recreated = run is None
+    if run is None:
+        _, origin = result.read_generator()
+        samples = result.read_samples()
+        grids = {step: images.grid(grid, 5) for step, grid in zip(samples.steps.tolist(), samples.images, strict=True)}
+        run = tracking.recreate(store, name, origin, result.read_losses(), grids, origin.step // origin.epoch)
+
+    files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    files_hash = sha256("".join(f"{path} {sha256(path.read_bytes())}\n" for path in files).encode())
+    if tracking.is_complete(run, files_hash):
+        state = "up to date"
+    else:
+        state = "recreated" if recreated else "completed"
+        with Path("plots/quality.csv").open() as file:
+            distances = {int(row["step"]): float(row["frechet_distance"]) for row in csv.DictReader(file)}
+        quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
+        quality.pop("frechet_distance")
+        tracking.complete(store, run, files_hash, result.checkpoints(), distances, quality, FOLDERS)
+    print(f"MLflow run {run.info.run_id} ({run.info.run_name}), generator {name[:12]}: {state}")
+
+
+def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested metrics with their keys joined by slashes."""
+    flat: dict[str, float] = {}
+    for key, value in metrics.items():
+        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,44 @@
+"""Train the selected variant."""
+
+from pathlib import Path
+
+from mnist_gan import config, tracking, trainer
+from mnist_gan.data import digest, read_prepared
+from mnist_gan.engine import Engine, steps_per_epoch
+from mnist_gan.errors import run_stage
+from mnist_gan.files import write_csv, write_json
+from mnist_gan.objective import RECORD
+from mnist_gan.result import Origin, content_hash
+
+
+def main() -> None:
+    """Write models/generator, metrics/train.json and plots/losses.csv; log the run to MLflow."""
+    options = config.load().train
+    store = tracking.connect()
+    split = read_prepared("train")
+    engine = Engine(options, split.images)
+    channels, height, width = split.images.shape[1:]
+    origin = Origin(
+        variant=options.variant,
+        latent_dim=options.latent_dim,
+        image_shape=(channels, height, width),
+        epoch=0,
+        step=0,
+        train=options.model_dump(),
+        data_sha256=digest(split),
+        environment=engine.environment(),
+    )
+    with tracking.live_run(store, origin) as run:
+        losses = trainer.train(options, engine, origin, run)
+        last_epoch = losses[-steps_per_epoch(len(split.images), options.batch_size) :].double().mean(dim=0)
+        write_json(
+            Path("metrics/train.json"),
+            {"steps": len(losses)}
+            | {name: round(value, 6) for name, value in zip(RECORD, last_epoch.tolist(), strict=True)},
+        )
+        write_csv(Path("plots/losses.csv"), ("step", *RECORD), trainer.curve(losses))
+        run.complete(content_hash())
+
+
+if __name__ == "__main__":
+    run_stage(main)

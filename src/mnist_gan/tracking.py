@@ -1,0 +1,367 @@
+"""Everything that touches MLflow; no other module imports it.
+
+One result is one run: a run whose tag ``generator.sha256`` is the result's content hash. ``live_run`` writes it
+while the training goes on; ``find`` finds it again; ``recreate`` writes it from the result's files where the
+store has none; ``complete`` adds what the later stages made.
+"""
+
+import logging
+import os
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow.pytorch
+import numpy as np
+import psutil
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunStatus,
+    RunTag,
+)
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.models import Model, ModelSignature
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.types import Schema, TensorSpec
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from mnist_gan.errors import UserError
+from mnist_gan.objective import RECORD
+from mnist_gan.result import Origin
+
+EXPERIMENT = "mnist-gan"
+CONTENT_TAG = "generator.sha256"
+BATCH = 1000
+"""The most metrics that MLflow takes at once."""
+CONNECT_TIMEOUT_S = 5
+
+for _noisy in ("mlflow", "alembic"):
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store that answered, and the experiment of this pipeline in it."""
+
+    client: MlflowClient
+    experiment_id: str
+
+
+def connect() -> Store:
+    """Open the store at MLFLOW_TRACKING_URI, by default mlflow.db in the repository's root.
+
+    DVC_ROOT is that root also where DVC runs an experiment in a temporary folder. Runs that a killed process of
+    this machine left RUNNING are set to KILLED.
+
+    Raises:
+        UserError: the store does not answer within ten seconds.
+    """
+    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    local = f"sqlite:///{root}/mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or local
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    try:
+        with _impatient():
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+            if experiment:
+                experiment_id = experiment.experiment_id
+            else:
+                artifacts = str(root / "mlruns") if uri == local else None
+                experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    except Exception as error:
+        # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
+        reason = str(error).splitlines()[0]
+        raise UserError(f"MLflow at {uri} does not answer: {reason}; start it or unset MLFLOW_TRACKING_URI") from None
+    store = Store(client, experiment_id)
+    _close_orphans(store)
+    return store
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """No retries and a short timeout for requests to a tracking server."""
+    patience = {MLFLOW_HTTP_REQUEST_MAX_RETRIES: 0, MLFLOW_HTTP_REQUEST_TIMEOUT: CONNECT_TIMEOUT_S}
+    usual = {variable: variable.get_raw() for variable in patience}
+    try:
+        for variable, value in patience.items():
+            variable.set(value)
+        yield
+    finally:
+        for variable, raw in usual.items():
+            variable.unset() if raw is None else variable.set(raw)
+
+
+def _close_orphans(store: Store) -> None:
+    """Set runs to KILLED that are RUNNING by a process of this machine that is no more."""
+    for run in store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'"):
+        host, _, process = run.data.tags.get("process", "").rpartition(" ")
+        if host == socket.gethostname() and process not in map(_process_name, psutil.process_iter()):
+            store.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+def _process_name(process: psutil.Process) -> str:
+    """Process id and start time; the id alone is given again."""
+    return f"{process.pid}@{process.create_time():.0f}"
+
+
+def _create_run(store: Store, origin: Origin, tags: Mapping[str, str]) -> Run:
+    """A new run with parameters, data set and the tags that every run carries."""
+    train = origin.train
+    channels, height, width = origin.image_shape
+    parameters = {f"train.{key}": value for key, value in train.items()} | {
+        "prepare.img_size": height,
+        "prepare.channels": channels,
+    }
+    common = {
+        "variant": origin.variant,
+        "seed": train["seed"],
+        "process": f"{socket.gethostname()} {_process_name(psutil.Process())}",
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        **git_state(),
+        **origin.environment,
+        **tags,
+    }
+    run = store.client.create_run(
+        store.experiment_id,
+        run_name=f"{origin.variant} {train['epochs']} epochs seed {train['seed']}",
+        tags={key: str(value) for key, value in common.items() if value != ""},
+    )
+    store.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
+    dataset = Dataset(
+        name="mnist-train",
+        digest=origin.data_sha256[:32],
+        source_type="dvc",
+        source="data/prepared/train.safetensors",
+        profile=f'{{"images": 60000, "channels": {channels}, "height": {height}, "width": {width}}}',
+    )
+    store.client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    return run
+
+
+def git_state() -> dict[str, str]:
+    """Commit, and whether code or parameters differ from it, in MLflow's own tags; nothing outside a checkout.
+
+    What the pipeline itself writes (dvc.lock, metrics, plots, models) makes no tree dirty.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changes = git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!metrics", ":!plots", ":!models")
+        return {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "mlflow.source.git.dirty": str(bool(changes))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+@contextmanager
+def live_run(store: Store, origin: Origin) -> Iterator["LiveRun"]:
+    """A run that follows a training and ends FINISHED, KILLED (SIGINT, SIGTERM) or FAILED (any exception)."""
+    run_id = _create_run(store, origin, {}).info.run_id
+    live = LiveRun(store, run_id)
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=5)
+    monitor.start()
+    status = RunStatus.FAILED
+    try:
+        yield live
+        status = RunStatus.FINISHED
+    except KeyboardInterrupt:
+        status = RunStatus.KILLED
+        raise
+    finally:
+        live.put(monitor.finish)
+        live.put(lambda: store.client.set_terminated(run_id, RunStatus.to_string(status)))
+        live.close()
+
+
+class LiveRun:
+    """Logs to a run from a thread of its own.
+
+    When the store fails, the training goes on untracked and ``publish`` recreates the run from the files.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._work, name="tracking")
+        self.thread.start()
+
+    def put(self, job: Callable[[], Any]) -> None:
+        """Queue a call to the store."""
+        self.jobs.put(job)
+
+    def log_losses(self, first: int, losses: Tensor, epoch_steps: int, started: float, ended: float) -> None:
+        """RECORD's values ``[n, 4]`` of the ``n`` steps after step ``first``, made between two Unix times."""
+        times = np.linspace(started * 1000, ended * 1000, len(losses)).astype(int).tolist()
+        self.put(lambda: log_losses(self.store, self.run_id, first, losses, epoch_steps, times))
+
+    def log_samples(self, step: int, grid: Image) -> None:
+        """The sample grid at ``step``."""
+        self.put(lambda: log_samples(self.store, self.run_id, step, grid))
+
+    def complete(self, content_hash: str) -> None:
+        """Name the run by its result; a result that another run has already is tagged as its reproduction."""
+        tags = {CONTENT_TAG: content_hash}
+        if original := find(self.store, content_hash):
+            tags["reproduces"] = original.info.run_id
+        self.put(lambda: self.store.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()]))
+
+    def close(self) -> None:
+        """Wait until everything is logged."""
+        self.jobs.put(None)
+        self.thread.join()
+
+    def _work(self) -> None:
+        lost = False
+        while job := self.jobs.get():
+            try:
+                lost or job()
+            except Exception as error:
+                lost = True
+                print(f"tracking lost, training goes on, `dvc repro` completes the run: {error}", file=sys.stderr)
+
+
+def log_losses(store: Store, run_id: str, first: int, losses: Tensor, epoch_steps: int, times: Iterable[int]) -> None:
+    """RECORD's values ``[n, 4]`` of the steps after step ``first``, and the epoch as a number with a fraction.
+
+    ``times`` are ``n`` Unix times in milliseconds.
+    """
+    metrics = [
+        Metric(key, value, timestamp, step)
+        for step, (timestamp, record) in enumerate(zip(times, losses.tolist(), strict=True), start=first + 1)
+        for key, value in [*zip(TRAIN_METRICS, record, strict=True), ("epoch", step / epoch_steps)]
+    ]
+    for start in range(0, len(metrics), BATCH):
+        store.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
+TRAIN_METRICS = [f"train/{name}" for name in RECORD]
+
+
+def log_samples(store: Store, run_id: str, step: int, grid: Image) -> None:
+    """The sample grid at ``step``, under the key that MLflow's image grid compares runs by."""
+    store.client.log_image(run_id, grid, key="samples", step=step, synchronous=True)
+
+
+def find(store: Store, content_hash: str) -> Run | None:
+    """The run of the result with ``content_hash``, the oldest where it was reproduced."""
+    runs = store.client.search_runs(
+        [store.experiment_id],
+        f"tags.`{CONTENT_TAG}` = '{content_hash}' AND attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time ASC"],
+        max_results=1,
+    )
+    return runs[0] if runs else None
+
+
+def recreate(
+    store: Store, content_hash: str, origin: Origin, losses: Tensor, grids: Mapping[int, Image], epoch_steps: int
+) -> Run:
+    """Write the run of a result from its files: ``losses`` ``[steps, 4]``, sample ``grids`` by step.
+
+    The original's times are not known: those of the recreated run are of its making, and its tag ``recreated`` says so.
+    """
+    run_id = _create_run(store, origin, {"recreated": "true"}).info.run_id
+    now = int(time.time() * 1000)
+    log_losses(store, run_id, 0, losses, epoch_steps, range(now, now + len(losses)))
+    for step, grid in grids.items():
+        log_samples(store, run_id, step, grid)
+    store.client.set_tag(run_id, CONTENT_TAG, content_hash)
+    store.client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+    return store.client.get_run(run_id)
+
+
+def is_complete(run: Run, files_hash: str) -> bool:
+    """Whether ``complete`` has added the files with ``files_hash`` to ``run``."""
+    return bool(run.data.tags.get("published") == files_hash)
+
+
+def complete(
+    store: Store,
+    run: Run,
+    files_hash: str,
+    checkpoints: Iterable[tuple[nn.Module, Origin]],
+    distances: Mapping[int, float],
+    quality: Mapping[str, float],
+    folders: Iterable[Path],
+) -> None:
+    """Add to ``run`` what follows the training; what it has already stays.
+
+    Args:
+        checkpoints: the generators, each becomes a LoggedModel.
+        distances: Fréchet distance of each checkpoint by its step; linked to its LoggedModel.
+        quality: metrics of the final generator.
+        folders: of pictures and files to keep with the run.
+    """
+    client, run_id = store.client, run.info.run_id
+    last = max(distances)
+    for generator, origin in checkpoints:
+        model_id = _log_generator(store, run_id, generator, origin)
+        client.log_metric(
+            run_id, "quality/frechet_distance", distances[origin.step], step=origin.step, model_id=model_id
+        )
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(f"quality/{key}", value, now, last) for key, value in quality.items()])
+    for folder in folders:
+        client.log_artifacts(run_id, str(folder), folder.name)
+    client.set_tag(run_id, "published", files_hash)
+
+
+def _log_generator(store: Store, run_id: str, generator: nn.Module, origin: Origin) -> str:
+    """The id of the LoggedModel of ``generator``, made unless the run has it whole."""
+    name = f"{origin.variant}-epoch-{origin.epoch:04}"
+    for model in store.client.search_logged_models(
+        [store.experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"
+    ):
+        if model.status == LoggedModelStatus.READY:
+            return str(model.model_id)
+        store.client.delete_logged_model(model.model_id)
+    model = store.client.create_logged_model(
+        store.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        params={"epoch": str(origin.epoch), "step": str(origin.step)},
+        model_type="generator",
+    )
+    latents = np.zeros((2, origin.latent_dim), np.float32)
+    signature = ModelSignature(
+        Schema([TensorSpec(latents.dtype, (-1, origin.latent_dim))]),
+        Schema([TensorSpec(latents.dtype, (-1, *origin.image_shape))]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        mlflow.pytorch.save_model(
+            generator,
+            path,
+            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
+            signature=signature,
+            input_example=latents,
+            pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
+        )
+        store.client.log_model_artifacts(model.model_id, str(path))
+    store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, origin.step)])
+    return str(model.model_id)
