@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from mnist_gan.config import JudgeConfig
 from mnist_gan.data import Split
+from mnist_gan.engine import make_deterministic
 from mnist_gan.errors import UserError
 from mnist_gan.files import write_atomically
 from mnist_gan.images import to_float
@@ -89,7 +90,7 @@ def train(options: JudgeConfig, split: Split, report: Callable[[int, float], Non
 
     Adam under a one-cycle schedule (Smith and Topin 2017, arXiv 1708.07120), images shifted at random.
     """
-    torch.use_deterministic_algorithms(True)
+    make_deterministic()
     torch.manual_seed(options.seed)
     judge = Judge().to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(judge.parameters(), lr=options.lr, fused=True)

@@ -43,7 +43,8 @@ def kernel_distance(features: Tensor, reference: Tensor) -> float:
 
 def kernel_sum(left: Tensor, right: Tensor, rows: int = 1000) -> float:
     """Sum of the cubic kernel over all pairs of a row of ``left`` and a row of ``right``, some rows at a time."""
-    return sum(((block @ right.T) / left.shape[1] + 1).pow(3).sum().item() for block in left.split(rows))
+    total: float = sum(((block @ right.T) / left.shape[1] + 1).pow(3).sum().item() for block in left.split(rows))
+    return total
 
 
 def _mean_of_pairs(features: Tensor) -> float:
