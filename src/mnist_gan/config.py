@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mnist_gan.errors import UserError
 
@@ -14,6 +14,17 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0)]
 
+
+def _check_img_size(size: int) -> int:
+    if size % 16 or not 16 <= size <= 64:
+        raise ValueError(
+            "must be a multiple of 16 from 16 to 64, because DCGAN's discriminator halves images four times and "
+            "MNIST's 28 pixels fill no more than 64"
+        )
+    return size
+
+
+ImgSize = Annotated[int, AfterValidator(_check_img_size)]
 Variant = Literal["gan", "dcgan"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -32,13 +43,9 @@ class DownloadConfig(Section):
 
 
 class PrepareConfig(Section):
-    """The shape of the prepared images.
+    """The shape of the prepared images."""
 
-    DCGAN's discriminator halves the image four times and its generator doubles it twice,
-    so the size is a multiple of 16; above 64, MNIST's 28 pixels hold nothing more to show.
-    """
-
-    img_size: Literal[16, 32, 48, 64]
+    img_size: ImgSize
     channels: Literal[1, 3]
 
 
@@ -123,4 +130,5 @@ def _explain(problem: Any) -> str:
         case "missing":
             return f"{key}: missing"
         case _:
-            return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+            message = problem["msg"].removeprefix("Value error, ")
+            return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"

@@ -56,10 +56,14 @@ class Engine:
         """Train on every image once, in a new random order; yields RECORD's values of each step, on the device."""
         for indices in torch.randperm(len(self.images), device=self.device).split(self.batch_size):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                real = to_float(self.images.index_select(0, indices))
+                real = self.prepare(indices)
                 latents = torch.randn(len(indices), self.latent_dim, device=self.device)
                 record = self.step(real, latents)
             yield record
+
+    def prepare(self, indices: Tensor) -> Tensor:
+        """The images at ``indices`` ``[N]`` as float32 ``[N, C, H, W]`` in [-1, 1]."""
+        return to_float(self.images.index_select(0, indices))
 
     @torch.inference_mode()
     def sample(self, latents: Tensor) -> Tensor:

@@ -1,0 +1,86 @@
+"""The loop: schedules, the curve, and a training that leaves the numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_stage, set_params
+from mlflow import MlflowClient
+
+from mnist_gan import result
+from mnist_gan.config import load
+from mnist_gan.engine import Engine, choose_device, choose_precision
+from mnist_gan.errors import UserError
+from mnist_gan.trainer import curve, samples_at
+
+
+def test_sample_steps_are_some_tens_and_shared_by_runs_of_any_length() -> None:
+    def steps(total: int) -> list[int]:
+        return [step for step in range(1, total + 1) if samples_at(step, 100)]
+
+    assert steps(2000) == [100, 200, 300, 400, 500, 600, 700, 800, 1000, 1200, 1400, 1600, 2000]
+    assert len(steps(23_500)) == 27
+    assert set(steps(1175)) == {step for step in steps(23_500) if step <= 1175}
+
+
+def test_curve_is_the_mean_over_windows() -> None:
+    losses = torch.arange(12.0).view(6, 2).repeat(1, 2)
+    assert curve(losses, rows=3) == [(2, 1, 2, 1, 2), (4, 5, 6, 5, 6), (6, 9, 10, 9, 10)]
+    assert len(curve(torch.rand(23_500, 4))) == 500
+    assert curve(torch.rand(23_501, 4))[-1][0] == 23_501
+
+
+def test_an_epoch_sees_every_image_once_in_a_new_order(small: Path) -> None:
+    options = load().train
+    images = torch.arange(200, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
+    engine = Engine(options, images)
+    orders = []
+    seen: list[torch.Tensor] = []
+    prepare = engine.prepare
+    engine.prepare = lambda indices: seen.append(indices) or prepare(indices)  # type: ignore[func-returns-value,method-assign,assignment]
+    for _ in range(2):
+        seen.clear()
+        assert len(list(engine.epoch())) == 4
+        assert [len(batch) for batch in seen] == [64, 64, 64, 8]
+        orders.append(torch.cat(seen).tolist())
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(200))
+    assert orders[0] != orders[1]
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint(small: Path) -> None:
+    set_params(small, train__lr=1e9, train__epochs=50, train__precision="float32")
+    done = run_stage("train", small)
+    assert done.returncode == 1
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("error: loss_")
+    assert " is not finite at step " in message
+    kept = sorted(result.CHECKPOINTS.iterdir())
+    generator, origin = result.read_generator(kept[-1])
+    assert all(parameter.isfinite().all() for parameter in generator.parameters())
+    assert str(kept[-1]) in message
+    step = int(message.partition("at step ")[2].partition(",")[0])
+    assert origin.step < step <= origin.step + 16
+    assert not result.FINAL.exists()
+
+    client = MlflowClient(f"sqlite:///{small}/mlflow.db")
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "FAILED"
+
+
+def test_cuda_without_a_gpu_is_refused(small: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=r"train\.device: cuda, but torch finds no usable GPU"):
+        choose_device("cuda")
+    set_params(small, train__device="cuda")
+    done = run_stage("train", small)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: train.device: cuda, but torch finds no usable GPU")
+    assert not (small / "models/generator").exists()
+
+
+def test_precision_is_what_was_asked_for() -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("float32", cpu) == "float32"
+    assert choose_precision("bfloat16", cpu) == "bfloat16"
+    assert choose_precision("auto", cpu) in ("float32", "bfloat16")
