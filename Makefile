@@ -38,6 +38,10 @@ ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000
 lock: $(INSTALLED)  ## compile requirements.lock again from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --output-file requirements.lock
 
+container:  ## the pipeline in a container on the GPU, tracked by a server on http://127.0.0.1:5000
+	mkdir -p mlflow-store
+	env UID=$$(id -u) GID=$$(id -g) docker compose run --build --rm train
+
 clean:  ## remove the environment and tool caches; data, models and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 

@@ -60,12 +60,12 @@ def test_missing_key_and_section_are_named(workspace: Path) -> None:
 @pytest.mark.parametrize("text", ["train: [", "", "5"])
 def test_unreadable_file_is_one_line(workspace: Path, text: str) -> None:
     Path("params.yaml").write_text(text)
-    with pytest.raises(UserError, match="params.yaml") as error:
+    with pytest.raises(UserError, match=r"params\.yaml") as error:
         config.load()
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("stage", ["download", "prepare", "judge", "train", "render", "evaluate"])
+@pytest.mark.parametrize("stage", ["download", "train"])
 def test_stage_ends_with_one_line(workspace: Path, stage: str) -> None:
     set_params(workspace, train__variant="wgan")
     done = run_stage(stage, workspace)

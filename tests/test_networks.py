@@ -38,9 +38,9 @@ def spread_statistics(network: nn.Module) -> None:
     """Give BatchNorm layers weights and running statistics that differ from their first values."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            for tensor in (module.weight, module.running_var):
+            for tensor in (module.weight, module.get_buffer("running_var")):
                 nn.init.uniform_(tensor, 0.5, 1.5)
-            for tensor in (module.bias, module.running_mean):
+            for tensor in (module.bias, module.get_buffer("running_mean")):
                 nn.init.uniform_(tensor, -0.5, 0.5)
 
 

@@ -51,8 +51,9 @@ def test_frechet_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, jud
 
 def test_kernel_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
     ours, theirs = opinions[0].features[:1500].double(), opinions[1].features.double()
-    metric = KernelInceptionDistance(feature=Features(), subsets=1, subset_size=1500, normalize=True)
-    metric = metric.set_dtype(torch.float64)
+    with pytest.warns(UserWarning, match="memory"):
+        metric = KernelInceptionDistance(feature=Features(), subsets=1, subset_size=1500, normalize=True)
+    metric.set_dtype(torch.float64)
     metric.update(theirs, real=True)
     metric.update(ours, real=False)
     assert quality.kernel_distance(ours, theirs) == pytest.approx(metric.compute()[0].item(), rel=1e-6)

@@ -54,12 +54,16 @@ class Engine:
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on every image once, in a new random order; yields RECORD's values of each step, on the device."""
-        for indices in torch.randperm(len(self.images), device=self.device).split(self.batch_size):
+        for indices in self.batches():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                real = self.prepare(indices)
                 latents = torch.randn(len(indices), self.latent_dim, device=self.device)
-                record = self.step(real, latents)
+                record = self.step(self.prepare(indices), latents)
             yield record
+
+    def batches(self) -> tuple[Tensor, ...]:
+        """The indices of all images in a new random order, ``[batch_size]`` each, the last of what is left."""
+        order = torch.randperm(len(self.images), device=self.device)
+        return torch.split(order, self.batch_size)
 
     def prepare(self, indices: Tensor) -> Tensor:
         """The images at ``indices`` ``[N]`` as float32 ``[N, C, H, W]`` in [-1, 1]."""

@@ -1,0 +1,25 @@
+# The environment of the pipeline. The repository is mounted at /workspace; see compose.yaml.
+# The torch wheels carry CUDA, so that the base needs none.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+FROM ${BASE_IMAGE}
+
+# git: for dvc, and for the commit that a run is tagged with.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 1000 --create-home trainer
+
+COPY requirements.lock /tmp/requirements.lock
+RUN python -m pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock
+
+# compose.yaml runs as the caller, who has no entry in /etc/passwd: the name and home are set for any user id.
+ENV HOME=/tmp \
+    USER=trainer \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /workspace
+USER 1000
+CMD ["dvc", "repro"]

@@ -1,0 +1,161 @@
+"""The whole pipeline under dvc, as a user runs it, on all of MNIST at 16 pixels."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, set_params
+from imports import imported_files
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES = list(PIPELINE["stages"])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_are_the_imports_and_params_the_own_section(name: str) -> None:
+    stage = PIPELINE["stages"][name]
+    assert stage["cmd"] == f"PYTHONPATH=src python -m mnist_gan.stages.{name}"
+    code = {path for path in stage["deps"] if path.startswith("src/")}
+    assert code == imported_files(f"mnist_gan.stages.{name}")
+    assert stage.get("params", []) == ([] if name == "publish" else [name])
+
+
+def test_packages_hold_no_code() -> None:
+    """The check of imports passes over __init__ files."""
+    for path in (ROOT / "src").rglob("__init__.py"):
+        assert path.read_text().count("\n") == 1
+
+
+class Project:
+    """A copy of the working tree as a git repository of its own, with params for a short pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            if name != "dvc.lock" and not name.startswith(("metrics/", "plots/")) and (ROOT / name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        set_params(
+            folder, download__mirrors=[], prepare__img_size=16, train__epochs=1, evaluate__samples=1000,
+            train__device="cpu",
+        )  # fmt: skip
+        self.run("git", "init", "--quiet")
+        self.run("git", "config", "user.name", "Test")
+        self.run("git", "config", "user.email", "test@example.org")
+        self.commit("start")
+
+    def run(self, *command: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+    def runs(self) -> list[Run]:
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        experiment = client.get_experiment_by_name("mnist-gan")
+        assert experiment
+        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project after its first ``dvc repro``, committed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        made = Project(tmp_path_factory.mktemp("project"))
+        made.run("dvc", "repro")
+        made.commit("first result")
+        yield made
+
+
+def test_one_repro_gives_a_judged_and_tracked_generator(project: Project) -> None:
+    (run,) = project.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.variant"] == "gan"
+    assert run.data.tags["mlflow.source.git.dirty"] == "False"
+    assert run.data.tags["mlflow.source.git.commit"]
+    metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    assert metrics["floor"]["frechet_distance"] < 3 < metrics["frechet_distance"]
+    for picture in ("samples", "progression", "interpolation"):
+        assert (project.folder / f"plots/{picture}.png").stat().st_size > 1000
+
+
+def test_a_second_repro_changes_nothing(project: Project) -> None:
+    before = project.lock()
+    output = project.run("dvc", "repro")
+    ran = re.findall(r"Running stage '(\w+)'", output)
+    assert ran == ["publish"]
+    assert "up to date" in output
+    assert project.lock() == before
+    assert project.run("git", "status", "--porcelain") == ""
+    assert len(project.runs()) == 1
+
+
+def test_training_again_gives_equal_hashes(project: Project) -> None:
+    before = yaml.safe_load(project.lock())["stages"]
+    project.run("dvc", "repro", "--force", "prepare", "train", "render", "evaluate")
+    after = yaml.safe_load(project.lock())["stages"]
+    outs = {name: stage.get("outs") for name, stage in before.items()}
+    assert outs == {name: stage.get("outs") for name, stage in after.items()}
+    project.run("git", "checkout", ".")
+
+
+def test_a_cached_result_is_a_run_again(project: Project) -> None:
+    gan = project.runs()[0].data.tags["generator.sha256"]
+    output = project.run("dvc", "exp", "run", "--set-param", "train.variant=dcgan", "--name", "convolutional")
+    assert "Running stage 'train'" in output
+    dcgan = project.runs()[-1]
+    assert dcgan.data.params["train.variant"] == "dcgan"
+    assert dcgan.data.tags["dvc.experiment"] == "convolutional"
+
+    (project.folder / "mlflow.db").unlink()
+    shutil.rmtree(project.folder / "mlruns")
+    output = project.run("dvc", "exp", "run", "--set-param", "train.variant=gan")
+    assert "is cached - skipping run" in output
+    (again,) = project.runs()
+    assert again.info.status == "FINISHED"
+    assert again.data.tags["generator.sha256"] == gan
+    assert again.data.tags["recreated"] == "true"
+    assert again.data.params["train.variant"] == "gan"
+    assert again.data.metrics["epoch"] == 1
+    assert "quality/frechet_distance" in again.data.metrics
+
+
+def test_a_temporary_experiment_lands_in_the_same_store(project: Project) -> None:
+    known = {run.info.run_id for run in project.runs()}
+    project.run("dvc", "exp", "run", "--temp", "--set-param", "train.seed=1", "--name", "elsewhere")
+    (new,) = [run for run in project.runs() if run.info.run_id not in known]
+    assert new.data.tags["dvc.experiment"] == "elsewhere"
+    assert new.data.params["train.seed"] == "1"
+    artifacts = MlflowClient(f"sqlite:///{project.folder}/mlflow.db").list_artifacts(new.info.run_id, "plots")
+    assert "plots/samples.png" in {file.path for file in artifacts}
+
+
+def test_dvc_shows_what_was_made(project: Project) -> None:
+    assert "frechet_distance" in project.run("dvc", "metrics", "show")
+    assert "train.variant" in project.run("dvc", "exp", "show", "--csv")
+    project.run("dvc", "plots", "show", "--out", "shown")
+    page = (project.folder / "shown/index.html").read_text()
+    for text in ("optimizer step", "loss (nats)", "Fréchet distance", "samples.png"):
+        assert text in page
+    shutil.rmtree(project.folder / "shown")

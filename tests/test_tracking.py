@@ -1,0 +1,266 @@
+"""Runs in real stores: SQLite, and a real MLflow server on loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import safetensors.torch
+from conftest import ROOT, run_stage, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_gan import result
+from mnist_gan.files import sha256
+from mnist_gan.objective import RECORD
+
+STEPS = 32  # two epochs of 1,024 images in batches of 64
+STAGES = ("train", "render", "evaluate", "publish")
+
+
+def run_all(folder: Path, **environment: str) -> None:
+    for stage in STAGES:
+        done = run_stage(stage, folder, **environment)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def runs_in(uri: str) -> tuple[MlflowClient, list[Run]]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("mnist-gan")
+    assert experiment
+    return client, client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
+    """Everything that the issue of a run's completeness lists, against the result's own files."""
+    assert run.info.status == "FINISHED"
+    params, tags = run.data.params, run.data.tags
+    assert params["train.variant"] == "gan"
+    assert params["train.epochs"] == "2"
+    assert len([key for key in params if key.startswith("train.")]) == 12
+    assert tags["generator.sha256"] == sha256((folder / result.FINAL).read_bytes())
+    assert tags["variant"] == "gan"
+    assert {"seed", "device", "threads", "precision", "torch", "published"} <= tags.keys()
+
+    losses = safetensors.torch.load_file(folder / result.LOSSES)["losses"]
+    for column, name in enumerate(RECORD):
+        history = client.get_metric_history(run.info.run_id, f"train/{name}")
+        assert [metric.step for metric in history] == list(range(1, STEPS + 1))
+        assert np.allclose([metric.value for metric in history], losses[:, column])
+    epochs = client.get_metric_history(run.info.run_id, "epoch")
+    assert [metric.value for metric in epochs] == [step / 16 for step in range(1, STEPS + 1)]
+
+    quality = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert run.data.metrics["quality/frechet_distance"] == pytest.approx(quality["frechet_distance"], rel=1e-5)
+    assert run.data.metrics["quality/kernel_distance"] == pytest.approx(quality["kernel_distance"])
+    assert run.data.metrics["quality/floor/frechet_distance"] == pytest.approx(quality["floor"]["frechet_distance"])
+
+    assert run.inputs
+    (data_input,) = run.inputs.dataset_inputs
+    assert data_input.dataset.name == "mnist-train"
+    _, origin = result.read_generator(folder / result.FINAL)
+    assert origin.data_sha256.startswith(data_input.dataset.digest)
+
+    images = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "images")}
+    sampled = {int(name.split("%")[2]) for name in images if name.endswith(".png")}
+    assert sampled == {0, 4, 8, 12, 16, 20, 24, 28, 32}
+    plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+    assert {"plots/samples.png", "plots/progression.png", "plots/interpolation.png"} <= plots
+
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    assert sorted(model.name for model in models) == ["gan-epoch-0001", "gan-epoch-0002"]
+    for model in models:
+        assert model.metrics
+        (linked,) = model.metrics
+        assert linked.key == "quality/frechet_distance"
+        assert linked.step == 16 * int(model.params["epoch"])
+
+
+def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
+    run_all(small)
+    uri = f"sqlite:///{small}/mlflow.db"
+    client, (run,) = runs_in(uri)
+    check_whole(client, run, small)
+    assert "recreated" not in run.data.tags
+    done = run_stage("publish", small)
+    assert done.stdout.endswith("up to date\n")
+    assert client.get_run(run.info.run_id).info.end_time == run.info.end_time
+
+    # The same result in an empty store, as after a restore from dvc's cache.
+    new = f"sqlite:///{small}/new.db"
+    for state in ("recreated", "up to date"):
+        done = run_stage("publish", small, MLFLOW_TRACKING_URI=new)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f"{state}\n")
+        assert done.stderr == ""
+    client, (run,) = runs_in(new)
+    check_whole(client, run, small)
+    assert run.data.tags["recreated"] == "true"
+
+
+def test_checkpoints_open_as_models(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_all(small)
+    uri = f"sqlite:///{small}/mlflow.db"
+    client, (run,) = runs_in(uri)
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None, raising=False)
+    mlflow.set_tracking_uri(uri)
+    (model,) = client.search_logged_models([run.info.experiment_id], "name = 'gan-epoch-0002'")
+    latents = np.random.default_rng(0).standard_normal((7, 100), np.float32)
+    served = mlflow.pyfunc.load_model(model.model_uri)
+    images = served.predict(latents)
+    assert images.shape == (7, 1, 16, 16)
+    assert served.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 100]
+    assert served.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 1, 16, 16]
+    generator, _ = result.read_generator()
+    expected = generator(mlflow.pytorch.torch.from_numpy(latents)).detach().numpy()
+    np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
+    module = mlflow.pytorch.load_model(model.model_uri)
+    np.testing.assert_allclose(
+        module(mlflow.pytorch.torch.from_numpy(latents[:3])).detach().numpy(), expected[:3], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_result_made_again_is_tagged_as_reproduction(small: Path) -> None:
+    for _ in range(2):
+        assert run_stage("train", small).returncode == 0
+    _, (first, second) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert first.data.tags["generator.sha256"] == second.data.tags["generator.sha256"]
+    assert second.data.tags["reproduces"] == first.info.run_id
+    assert "reproduces" not in first.data.tags
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signals) -> None:
+    process = start_long_training(small)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "KILLED"
+
+
+def test_a_run_left_running_is_put_right_by_the_next_start(small: Path) -> None:
+    process = start_long_training(small)
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "RUNNING"
+    process.kill()
+    process.communicate()
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "RUNNING"
+    set_params(small, train__epochs=1)
+    assert run_stage("train", small).returncode == 0
+    _, (killed, finished) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert (killed.info.status, finished.info.status) == ("KILLED", "FINISHED")
+
+
+def start_long_training(folder: Path) -> "subprocess.Popen[str]":
+    """A training that would take long, after its first checkpoint."""
+    set_params(folder, train__epochs=100_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan.stages.train"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (folder / result.checkpoint_path(1)).exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    return process
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/at/all.db", "gopher://x"])
+def test_a_store_that_cannot_be_reached_is_said_before_training(small: Path, uri: str) -> None:
+    done = run_stage("train", small, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: MLflow at {uri} does not answer: ")
+    assert done.stderr.count("\n") == 1
+    assert not (small / "models/generator").exists()
+
+
+def test_a_silent_server_is_given_up_in_time(small: Path) -> None:
+    """The limit of ten seconds is the feature here; starting Python takes some of them."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = subprocess.run(
+            [sys.executable, "-c", "from mnist_gan.tracking import connect; import time; t = time.monotonic()\n"
+             "try: connect()\nexcept Exception as error: print(time.monotonic() - t, error)"],
+            env=os.environ | {
+                "PYTHONPATH": str(ROOT / "src"),
+                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            },
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+    seconds, _, message = done.stdout.partition(" ")
+    assert float(seconds) < 10
+    assert "does not answer" in message
+
+
+@pytest.fixture
+def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The URI and process of a real tracking server."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+            *("--artifacts-destination", str(workspace / "server")),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"{uri}/health"):
+                break
+        except OSError:
+            time.sleep(0.1)
+    yield uri, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
+
+
+def test_a_server_gets_the_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    uri, _ = server
+    run_all(small, MLFLOW_TRACKING_URI=uri)
+    client, (run,) = runs_in(uri)
+    check_whole(client, run, small)
+    assert not (small / "mlflow.db").exists()
+
+
+def test_training_outlives_its_server(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    uri, process = server
+    set_params(small, train__epochs=300)
+    training = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan.stages.train"],
+        cwd=small,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": uri,
+                          "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    while not (small / result.checkpoint_path(1)).exists():
+        assert training.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, errors = training.communicate()
+    assert training.returncode == 0, errors
+    assert errors.count("tracking lost, training goes on") == 1
+    assert "Traceback" not in errors
+    assert result.FINAL.exists()
