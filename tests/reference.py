@@ -99,7 +99,7 @@ class Training:
         self.judge = lambda images: DISCRIMINATORS[variant](self.d, images, train_norm, drop)
 
     def step(self, real: Tensor, z: Tensor) -> tuple[float, float, float, float]:
-        ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+        ones, zeros = real.new_ones(len(real), 1), real.new_zeros(len(real), 1)
         self.optimizers[0].zero_grad()
         fake = self.generate(z)
         loss_g = F.binary_cross_entropy(self.judge(fake), ones)

@@ -35,6 +35,9 @@ class Engine:
         self.generator, self.discriminator = (
             network.to(self.device).to(memory_format=torch.channels_last) for network in networks
         )
+        if self.precision == "bfloat16":
+            # Losses are computed in float32: bfloat16 ends at the logits.
+            self.discriminator.register_forward_hook(lambda _network, _images, logits: logits.float())
         self.step = AdversarialStep(
             self.generator,
             self.discriminator,

@@ -38,14 +38,14 @@ class AdversarialStep:
     def __call__(self, real: Tensor, latents: Tensor) -> Tensor:
         """Train on images ``[N, C, H, W]`` in [-1, 1] and latents ``[N, latent_dim]``; returns RECORD's values."""
         fake = self.generator(latents)
-        loss_g = generator_loss(self.discriminator(fake).float())
+        loss_g = generator_loss(self.discriminator(fake))
         # The discriminator's gradients of this loss would be thrown away: they are not computed.
         loss_g.backward(inputs=list(self.generator.parameters()))
         self.generator_optimizer.step()
         self.generator_optimizer.zero_grad()
 
-        real_logits = self.discriminator(real).float()
-        fake_logits = self.discriminator(fake.detach()).float()
+        real_logits = self.discriminator(real)
+        fake_logits = self.discriminator(fake.detach())
         loss_d = discriminator_loss(real_logits, fake_logits)
         loss_d.backward()
         self.discriminator_optimizer.step()
