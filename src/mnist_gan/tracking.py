@@ -81,8 +81,8 @@ def connect() -> Store:
     local = f"sqlite:///{root}/mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local
     mlflow.set_tracking_uri(uri)
-    client = MlflowClient()
     try:
+        client = MlflowClient()
         with _impatient():
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment:
@@ -224,10 +224,14 @@ class LiveRun:
 
     def complete(self, content_hash: str) -> None:
         """Name the run by its result; a result that another run has already is tagged as its reproduction."""
-        tags = {CONTENT_TAG: content_hash}
-        if original := find(self.store, content_hash):
-            tags["reproduces"] = original.info.run_id
-        self.put(lambda: self.store.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()]))
+
+        def name() -> None:
+            tags = [RunTag(CONTENT_TAG, content_hash)]
+            if original := find(self.store, content_hash):
+                tags.append(RunTag("reproduces", original.info.run_id))
+            self.store.client.log_batch(self.run_id, tags=tags)
+
+        self.put(name)
 
     def close(self) -> None:
         """Wait until everything is logged."""
