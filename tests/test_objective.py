@@ -25,7 +25,7 @@ def options(workspace: object) -> TrainConfig:
         ("gan", torch.float32, 20, 1e-4),
         ("gan", torch.float64, 20, 1e-9),
         # Adam makes a full step of a gradient that is nothing but rounding, so that two float32 trainings part by
-        # a factor of about 1.6 a step: past 1e-4 near step 16 at batch 64. In float64 the same comparison holds to the end.
+        # a factor of about 1.6 a step: past 1e-4 near step 16 at batch 64. In float64 the comparison holds to the end.
         ("dcgan", torch.float32, 10, 1e-4),
         ("dcgan", torch.float64, 20, 1e-9),
     ],

@@ -119,8 +119,8 @@ def test_checkpoints_open_as_models(small: Path) -> None:
     served = mlflow.pyfunc.load_model(model.model_uri)
     images = served.predict(latents)
     assert images.shape == (7, 1, 16, 16)
-    assert served.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 100]
-    assert served.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 1, 16, 16]
+    assert served.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 100)
+    assert served.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, 16, 16)
     generator, _ = result.read_generator()
     expected = generator(mlflow.pytorch.torch.from_numpy(latents)).detach().numpy()
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)

@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow.pytorch
+import mlflow.store.db.utils
 import numpy as np
 import psutil
 import torch
@@ -82,8 +83,8 @@ def connect() -> Store:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local
     mlflow.set_tracking_uri(uri)
     try:
-        client = MlflowClient()
         with _impatient():
+            client = MlflowClient()
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment:
                 experiment_id = experiment.experiment_id
@@ -101,14 +102,17 @@ def connect() -> Store:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """No retries and a short timeout for requests to a tracking server."""
+    """Short timeouts, no retries of requests to a server and few of opening a database."""
     patience = {MLFLOW_HTTP_REQUEST_MAX_RETRIES: 0, MLFLOW_HTTP_REQUEST_TIMEOUT: CONNECT_TIMEOUT_S}
     usual = {variable: variable.get_raw() for variable in patience}
+    retries = mlflow.store.db.utils.MAX_RETRY_COUNT
     try:
         for variable, value in patience.items():
             variable.set(value)
+        mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # 0.4 s in all; mlflow's own 10 take two minutes
         yield
     finally:
+        mlflow.store.db.utils.MAX_RETRY_COUNT = retries
         for variable, raw in usual.items():
             variable.unset() if raw is None else variable.set(raw)
 
