@@ -76,7 +76,8 @@ def small(mnist: Path, workspace: Path) -> Path:
     (workspace / "models").mkdir()
     shutil.copy(ROOT / "models/judge.safetensors", workspace / "models")
     set_params(
-        workspace, train__variant="gan", train__epochs=2, train__batch_size=64, train__sample_interval=4, train__checkpoint_interval=1,
+        workspace, train__variant="gan", train__epochs=2,
+        train__batch_size=64, train__sample_interval=4, train__checkpoint_interval=1,
         train__device="cpu", evaluate__samples=1000,
     )  # fmt: skip
     return workspace

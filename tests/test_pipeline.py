@@ -49,7 +49,8 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         set_params(
-            folder, download__mirrors=[], prepare__img_size=16, train__variant="gan", train__epochs=1, evaluate__samples=1000,
+            folder, download__mirrors=[], prepare__img_size=16, train__variant="gan", train__epochs=1,
+            evaluate__samples=1000,
             train__device="cpu",
         )  # fmt: skip
         self.run("git", "init", "--quiet")

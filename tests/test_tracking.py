@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from conftest import ROOT, run_stage, set_params
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -122,11 +123,11 @@ def test_checkpoints_open_as_models(small: Path) -> None:
     assert served.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 100)
     assert served.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, 16, 16)
     generator, _ = result.read_generator()
-    expected = generator(mlflow.pytorch.torch.from_numpy(latents)).detach().numpy()
+    expected = generator(torch.from_numpy(latents)).detach().numpy()
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
     module = mlflow.pytorch.load_model(model.model_uri)
     np.testing.assert_allclose(
-        module(mlflow.pytorch.torch.from_numpy(latents[:3])).detach().numpy(), expected[:3], rtol=1e-4, atol=1e-5
+        module(torch.from_numpy(latents[:3])).detach().numpy(), expected[:3], rtol=1e-4, atol=1e-5
     )
 
 
