@@ -38,18 +38,25 @@ class AdversarialStep:
     def __call__(self, real: Tensor, latents: Tensor) -> Tensor:
         """Train on images ``[N, C, H, W]`` in [-1, 1] and latents ``[N, latent_dim]``; returns RECORD's values."""
         fake = self.generator(latents)
-        loss_g = generator_loss(self.discriminator(fake))
+        fake_logits = self.discriminator(fake)
+        loss_g = generator_loss(fake_logits)
         # The discriminator's gradients of this loss would be thrown away: they are not computed.
-        loss_g.backward(inputs=list(self.generator.parameters()))
+        loss_g.backward(inputs=list(self.generator.parameters()), retain_graph=True)
         self.generator_optimizer.step()
         self.generator_optimizer.zero_grad()
 
         real_logits = self.discriminator(real)
-        fake_logits = self.discriminator(fake.detach())
+        if not repeatable(self.discriminator):
+            fake_logits = self.discriminator(fake.detach())
         loss_d = discriminator_loss(real_logits, fake_logits)
-        loss_d.backward()
+        loss_d.backward(inputs=list(self.discriminator.parameters()))
         self.discriminator_optimizer.step()
         self.discriminator_optimizer.zero_grad()
 
         d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
         return torch.stack([loss_g.detach(), loss_d.detach(), d_real, d_fake])
+
+
+def repeatable(network: nn.Module) -> bool:
+    """Whether a second pass of the same images gives the same logits and leaves nothing behind."""
+    return not any(isinstance(module, nn.Dropout2d | nn.BatchNorm2d) for module in network.modules())

@@ -1,0 +1,191 @@
+"""Time our training step against a plain implementation of the article's script, alternating in one run.
+
+Both sides live in a process of their own, since ours changes settings of its whole process. A side is asked for some
+steps at a time, in turn with the other, so that what the machine does beside them meets both. Reported are the cold
+time (from the start of the process to the end of the first step), the median warm time of a step, and the median
+and range of the ratios of neighbouring blocks.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mnist_gan import config
+from mnist_gan.config import Precision, TrainConfig
+from mnist_gan.data import read_prepared
+from mnist_gan.engine import Engine, choose_device, choose_precision
+from mnist_gan.networks import build
+
+
+class Cold(NamedTuple):
+    """What a side says after its first step."""
+
+    at: float
+    """Unix time."""
+    flop: float
+    """Floating-point operations of a step, counted by torch."""
+
+
+def article_steps(options: TrainConfig) -> Iterator[None]:
+    """The article's script: a DataLoader that transforms image by image, eager float32, ``.item()`` every batch."""
+    from torchvision.datasets import MNIST
+    from torchvision.transforms import Compose, Normalize, Resize, ToTensor
+
+    class Raw(MNIST):
+        raw_folder = "data/raw"
+
+    device = choose_device(options.device)
+    size = config.load().prepare.img_size
+    transform = Compose([Resize(size), ToTensor(), Normalize([0.5], [0.5])])
+    loader = torch.utils.data.DataLoader(
+        Raw("data", transform=transform), batch_size=options.batch_size, shuffle=True, drop_last=True
+    )
+    generator, discriminator = (n.to(device) for n in build(options.variant, options.latent_dim, (1, size, size)))
+    discriminator = nn.Sequential(discriminator, nn.Sigmoid())
+    loss = nn.BCELoss()
+    adams = [
+        torch.optim.Adam(network.parameters(), lr=options.lr, betas=(options.b1, options.b2))
+        for network in (generator, discriminator)
+    ]
+    while True:
+        for images, _ in loader:
+            real = images.to(device)
+            valid = torch.ones(len(real), 1, device=device)
+            fake = torch.zeros(len(real), 1, device=device)
+
+            adams[0].zero_grad()
+            generated = generator(torch.randn(len(real), options.latent_dim, device=device))
+            loss_g = loss(discriminator(generated), valid)
+            loss_g.backward()
+            adams[0].step()
+
+            adams[1].zero_grad()
+            loss_d = (loss(discriminator(real), valid) + loss(discriminator(generated.detach()), fake)) / 2
+            loss_d.backward()
+            adams[1].step()
+            _ = loss_d.item(), loss_g.item()
+            yield
+
+
+def our_steps(options: TrainConfig) -> Iterator[None]:
+    """The engine as the trainer uses it: records stay on the device until the epoch ends."""
+    engine = Engine(options, read_prepared("train").images)
+    while True:
+        records = []
+        for record in engine.epoch():
+            records.append(record)
+            yield
+        torch.stack(records).cpu()
+
+
+SIDES = {"article": article_steps, "ours": our_steps}
+
+
+def serve(name: str, options: TrainConfig, pipe: Connection) -> None:
+    """Answer each number of steps with the seconds that they took."""
+    steps = SIDES[name](options)
+    next(steps)
+    _synchronize()
+    at = time.time()
+    with FlopCounterMode(display=False) as counter:
+        next(steps)
+    pipe.send(Cold(at, counter.get_total_flops()))
+    while count := pipe.recv():
+        started = time.perf_counter()
+        for _ in range(count):
+            next(steps)
+        _synchronize()
+        pipe.send(time.perf_counter() - started)
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matrix_rate(precision: Precision, device: torch.device, size: int = 2048) -> float:
+    """Floating-point operations a second of a square matrix product, the best of several."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    product = left @ right
+    seconds = []
+    for _ in range(10):
+        _synchronize()
+        started = time.perf_counter()
+        torch.mm(left, right, out=product)
+        _synchronize()
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def compare(options: TrainConfig, blocks: int, block_s: float) -> str:
+    """One row of the table."""
+    context = get_context("spawn")
+    pipes, colds, counts = {}, {}, {}
+    for name in SIDES:
+        pipes[name], theirs = context.Pipe()
+        started = time.time()
+        context.Process(target=serve, args=(name, options, theirs), daemon=True).start()
+        cold = pipes[name].recv()
+        colds[name] = cold.at - started, cold.flop
+        pipes[name].send(3)
+        counts[name] = max(3, round(block_s / (pipes[name].recv() / 3)))
+    warm: dict[str, list[float]] = {name: [] for name in SIDES}
+    for _ in range(blocks):
+        for name, count in counts.items():
+            pipes[name].send(count)
+            warm[name].append(pipes[name].recv() / count)
+    for pipe in pipes.values():
+        pipe.send(0)
+
+    ratios = sorted(theirs / ours for theirs, ours in zip(warm["article"], warm["ours"], strict=True))
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, device)
+    ours = statistics.median(warm["ours"])
+    limit = colds["ours"][1] / matrix_rate(precision, device)
+    return (
+        f"| {options.variant} | {precision} "
+        f"| {colds['article'][0]:.1f} / {colds['ours'][0]:.1f} "
+        f"| {statistics.median(warm['article']) * 1000:.4g} / {ours * 1000:.4g} "
+        f"| **{statistics.median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f}) "
+        f"| {colds['ours'][1] / 1e9:.3g} | {limit * 1000:.3g} | {ours / limit:.2g} |"
+    )
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=9, help="pairs of blocks for each row (default 9)")
+    parser.add_argument("--block-s", type=float, default=4, help="seconds of a block (default 4)")
+    parser.add_argument("--variants", nargs="+", default=["gan", "dcgan"], help="default both")
+    arguments = parser.parse_args()
+    train = config.load().train
+    device = choose_device(train.device)
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    print(
+        f"torch {torch.__version__}, {device.type}: {machine}, {torch.get_num_threads()} threads, batch "
+        f"{train.batch_size}, n = {arguments.blocks} pairs of blocks of about {arguments.block_s:g} s each\n"
+    )
+    print(
+        "| variant | ours in | cold: article / ours (s) | warm step: article / ours (ms) | ratio: median (range) ",
+        end="",
+    )
+    print("| GFLOP a step | arithmetic limit (ms) | ours over the limit |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    fast = choose_precision("auto", device)
+    for variant in arguments.variants:
+        for precision in dict.fromkeys((fast, "float32")):
+            options = train.model_copy(update={"variant": variant, "precision": precision})
+            print(compare(options, arguments.blocks, arguments.block_s), flush=True)
+
+
+if __name__ == "__main__":
+    main()
