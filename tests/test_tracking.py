@@ -53,7 +53,7 @@ def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
     assert tags["variant"] == "gan"
     assert {"seed", "device", "threads", "precision", "torch", "published"} <= tags.keys()
 
-    losses = safetensors.torch.load_file(folder / result.LOSSES)["losses"]
+    losses = safetensors.torch.load_file(folder / result.FOLDER / "losses.safetensors")["losses"]
     for column, name in enumerate(RECORD):
         history = client.get_metric_history(run.info.run_id, f"train/{name}")
         assert [metric.step for metric in history] == list(range(1, STEPS + 1))
@@ -176,10 +176,14 @@ def start_long_training(folder: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (folder / result.checkpoint_path(1)).exists():
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_for_a_checkpoint(folder, process)
     return process
+
+
+def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
+    while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
+        assert training.poll() is None
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/runs.db", "gopher://x"])
@@ -256,9 +260,7 @@ def test_training_outlives_its_server(small: Path, server: tuple[str, "subproces
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    while not (small / result.checkpoint_path(1)).exists():
-        assert training.poll() is None
-        time.sleep(0.05)
+    wait_for_a_checkpoint(small, training)
     os.killpg(process.pid, signal.SIGKILL)
     _, errors = training.communicate()
     assert training.returncode == 0, errors

@@ -16,7 +16,8 @@ from mnist_gan.engine import Engine, choose_device, choose_precision
 from mnist_gan.errors import UserError
 from mnist_gan.result import Origin
 from mnist_gan.tracking import connect, live_run
-from mnist_gan.trainer import curve, samples_at, train
+from mnist_gan.trainer import Trainer, curve, samples_at
+from mnist_gan.unfinished import claim
 
 
 def test_sample_steps_are_some_tens_and_shared_by_runs_of_any_length() -> None:
@@ -41,9 +42,8 @@ def test_an_epoch_sees_every_image_once_in_a_new_order(small: Path) -> None:
     engine = Engine(options, images)
     orders = []
     for _ in range(2):
-        batches = [batch.tolist() for batch in engine.batches()]
-        assert [len(batch) for batch in batches] == [64, 64, 64, 8]
-        orders.append([index for batch in batches for index in batch])
+        orders.append(engine.order.tolist())
+        assert len(list(engine.epoch())) == 4
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(200))
     assert orders[0] != orders[1]
 
@@ -78,14 +78,14 @@ def test_the_last_good_checkpoint_stays(small: Path) -> None:
         epochs.append(number)
 
     engine.epoch = poisoned_epoch  # type: ignore[method-assign]
-    with pytest.raises(UserError) as error, live_run(connect(), origin) as run:
-        train(options, engine, origin, run)
-    kept = result.checkpoint_path(1)
+    with pytest.raises(UserError) as error, claim(origin) as unfinished, live_run(connect(), origin, None) as run:
+        Trainer(options, engine, origin, run, unfinished).train()
+    kept = result.checkpoint_path(1, unfinished.generator)
     assert str(error.value).startswith("loss_g is not finite at step 22, epoch 2; ")
     assert str(error.value).endswith(f"last good checkpoint: {kept}")
     generator, _ = result.read_generator(kept)
     assert all(parameter.isfinite().all() for parameter in generator.parameters())
-    assert not result.checkpoint_path(2).exists()
+    assert result.checkpoint_paths(unfinished.generator) == [kept]
 
 
 def test_cuda_without_a_gpu_is_refused(small: Path) -> None:

@@ -5,7 +5,7 @@ All speed and all device logic live here; ``objective`` holds the mathematics al
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +49,26 @@ class Engine:
         for module in self.generator.modules():
             if isinstance(module, nn.Unflatten):
                 module.register_forward_hook(lambda _module, _input, x: x.contiguous(memory_format=torch.channels_last))
-        self.step = AdversarialStep(
-            self.generator,
-            self.discriminator,
-            *(
-                Adam(network.parameters(), lr=options.lr, betas=(options.b1, options.b2), fused=True)
-                for network in networks
-            ),
+        self.optimizers = tuple(
+            Adam(
+                network.parameters(),
+                lr=options.lr,
+                betas=(options.b1, options.b2),
+                fused=True,
+                capturable=self.device.type == "cuda",
+            )
+            for network in (self.generator, self.discriminator)
         )
+        for parameter, moments in self._moments():
+            moments["step"] = torch.zeros((), device=self.device)
+            moments["exp_avg"], moments["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self.step = AdversarialStep(self.generator, self.discriminator, *self.optimizers)
         self.images = images.to(self.device).contiguous(memory_format=torch.channels_last)
         self.batch_size = options.batch_size
         self.latent_dim = options.latent_dim
+        self.order = torch.randperm(len(images), device=self.device)
+        self.position = 0
+        self.graph: Graph | None = None
 
     @property
     def reads_freely(self) -> bool:
@@ -67,27 +76,83 @@ class Engine:
         return self.device.type == "cpu"
 
     def epoch(self) -> Iterator[Tensor]:
-        """Train on every image once, in a new random order; yields RECORD's values of each step, on the device."""
-        for indices in self.batches():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                latents = torch.randn(len(indices), self.latent_dim, device=self.device)
-                record = self.step(self.prepare(indices), latents)
+        """Train on what is left of this epoch; yields RECORD's values of each step, on the device.
+
+        An epoch is every image once, in a random order.
+        """
+        for indices in torch.split(self.order, self.batch_size)[self.position :]:
+            record = self._replay(indices) if self.device.type == "cuda" else self.train(indices)
+            self.position += 1
+            if self.position == steps_per_epoch(len(self.images), self.batch_size):
+                self.order = torch.randperm(len(self.images), device=self.device)
+                self.position = 0
             yield record
 
-    def batches(self) -> tuple[Tensor, ...]:
-        """The indices of all images in a new random order, ``[batch_size]`` each, the last of what is left."""
-        order = torch.randperm(len(self.images), device=self.device)
-        return torch.split(order, self.batch_size)
+    def train(self, indices: Tensor) -> Tensor:
+        """One step on the images at ``indices`` ``[N]`` and fresh noise; returns RECORD's values."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            latents = torch.randn(len(indices), self.latent_dim, device=self.device)
+            return self.step(to_float(self.images.index_select(0, indices)), latents)
 
-    def prepare(self, indices: Tensor) -> Tensor:
-        """The images at ``indices`` ``[N]`` as float32 ``[N, C, H, W]`` in [-1, 1]."""
-        return to_float(self.images.index_select(0, indices))
+    def _replay(self, indices: Tensor) -> Tensor:
+        """``train`` without its launches: a full batch replays the captured step, what is left goes the long way."""
+        if len(indices) < self.batch_size:
+            return self.train(indices)
+        if self.graph is None:
+            before = self.state()
+            self.graph = Graph(self.train, indices)
+            self.load(before)
+        return self.graph(indices)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that decides how the training goes on, copied to the CPU."""
+        state = {
+            name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in self._tensors().items()
+        }
+        return state | {"order": self.order.cpu(), "position": torch.tensor(self.position), "random": self._random()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` returned.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another training.
+        """
+        for name, tensor in self._tensors().items():
+            tensor.copy_(state[name])
+        self.order = state["order"].to(self.device)
+        self.position = int(state["position"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"])
+        else:
+            torch.set_rng_state(state["random"])
+
+    def _random(self) -> Tensor:
+        return torch.cuda.get_rng_state() if self.device.type == "cuda" else torch.get_rng_state()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Weights, buffers and Adam's moments by name, as they are in use; detached, so that they can be written."""
+        tensors = {
+            f"{side}.{name}": tensor
+            for side, network in (("generator", self.generator), ("discriminator", self.discriminator))
+            for name, tensor in network.state_dict().items()
+        }
+        for i, (_, moments) in enumerate(self._moments()):
+            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
+        return tensors
+
+    def _moments(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
+        """Every parameter with Adam's state of it."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    yield parameter, optimizer.state[parameter]
 
     @torch.inference_mode()
     def sample(self, latents: Tensor) -> Tensor:
-        """Images uint8 ``[N, C, H, W]`` from latents ``[N, latent_dim]``, in eval mode and float32."""
+        """Images uint8 ``[N, C, H, W]``, on the device, from latents ``[N, latent_dim]``, in eval mode and float32."""
         self.generator.eval()
-        images = to_uint8(self.generator(latents.to(self.device))).cpu()
+        images = to_uint8(self.generator(latents.to(self.device, non_blocking=True)))
         self.generator.train()
         return images
 
@@ -101,6 +166,29 @@ class Engine:
             "precision": self.precision,
             "torch": torch.__version__,
         }
+
+
+class Graph:
+    """A training step as one CUDA graph: a single launch in place of hundreds."""
+
+    def __init__(self, train: Callable[[Tensor], Tensor], indices: Tensor) -> None:
+        """Capture ``train`` for batches like ``indices``. This trains, so that the caller puts its state back."""
+        self.indices = indices.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # libraries choose and set up what a capture does not allow
+                train(self.indices)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.record = train(self.indices)
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Train on the images at ``indices``; returns RECORD's values."""
+        self.indices.copy_(indices)
+        self.graph.replay()
+        return self.record.clone()
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

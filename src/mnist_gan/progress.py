@@ -12,16 +12,19 @@ LINE_INTERVAL_S = 10
 
 
 @contextmanager
-def progress(total_steps: int, epochs: int) -> Iterator["Progress"]:
-    """A Progress over ``total_steps`` that leaves the terminal tidy."""
+def progress(total_steps: int, epochs: int, done: int) -> Iterator["Progress"]:
+    """A Progress over ``total_steps``, ``done`` of them before, that leaves the terminal tidy."""
     with tqdm(
         total=total_steps,
+        initial=done,
         unit="step",
         dynamic_ncols=True,
         disable=not sys.stderr.isatty(),
         bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left",
     ) as bar:
-        shown = Progress(bar, total_steps, epochs)
+        shown = Progress(bar, total_steps, epochs, done)
+        if done:
+            bar.write(f"going on after step {done} of {total_steps}", file=sys.stderr)
         yield shown
     shown.line()
 
@@ -29,11 +32,11 @@ def progress(total_steps: int, epochs: int) -> Iterator["Progress"]:
 class Progress:
     """Counts steps; shows the epoch, the two losses and the time left."""
 
-    def __init__(self, bar: "tqdm[Any]", total_steps: int, epochs: int) -> None:
+    def __init__(self, bar: "tqdm[Any]", total_steps: int, epochs: int, done: int) -> None:
         self.bar = bar
         self.total_steps = total_steps
         self.epochs = epochs
-        self.steps = 0
+        self.done = self.steps = done
         self.state = ""
         self.started = self.last_line = time.monotonic()
 
@@ -53,5 +56,6 @@ class Progress:
         """Print the state where there is no bar."""
         self.last_line = time.monotonic()
         if self.bar.disable:
-            left = (self.last_line - self.started) / self.steps * (self.total_steps - self.steps)
+            a_step = (self.last_line - self.started) / max(1, self.steps - self.done)
+            left = a_step * (self.total_steps - self.steps)
             print(f"{self.state}, {tqdm.format_interval(left)} left", file=sys.stderr, flush=True)

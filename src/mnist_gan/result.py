@@ -7,6 +7,7 @@ samples.safetensors                 images from the fixed latents, and the steps
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +25,8 @@ from mnist_gan.networks import build
 
 FOLDER = Path("models/generator")
 FINAL = FOLDER / "generator.safetensors"
-CHECKPOINTS = FOLDER / "checkpoints"
-LOSSES = FOLDER / "losses.safetensors"
-SAMPLES = FOLDER / "samples.safetensors"
+_LOSSES = FOLDER / "losses.safetensors"
+_SAMPLES = FOLDER / "samples.safetensors"
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,21 @@ def read_generator(path: Path = FINAL) -> tuple[nn.Module, Origin]:
     return generator.eval(), origin
 
 
-def checkpoint_path(epoch: int) -> Path:
+def checkpoint_path(epoch: int, folder: Path = FOLDER) -> Path:
     """Where the generator after ``epoch`` is kept."""
-    return CHECKPOINTS / f"epoch-{epoch:04}.safetensors"
+    return folder / f"checkpoints/epoch-{epoch:04}.safetensors"
+
+
+def checkpoint_paths(folder: Path = FOLDER) -> list[Path]:
+    """The checkpoints that are there, by epoch."""
+    return sorted(folder.glob("checkpoints/epoch-*.safetensors"), key=lambda path: int(path.stem[6:]))
 
 
 def checkpoints() -> Iterator[tuple[nn.Module, Origin]]:
     """Every checkpoint, by epoch; raises UserError where there is none or one is damaged."""
-    paths = sorted(CHECKPOINTS.glob("epoch-*.safetensors"), key=lambda path: int(path.stem[6:]))
+    paths = checkpoint_paths()
     if not paths:
-        raise UserError(f"{CHECKPOINTS} holds no checkpoint: run `dvc repro train`")
+        raise UserError(f"{FOLDER} holds no checkpoint: run `dvc repro train`")
     for path in paths:
         yield read_generator(path)
 
@@ -101,25 +106,31 @@ class Samples:
     images: Tensor
 
 
-def write_samples(samples: Mapping[int, Tensor]) -> None:
-    """Write images uint8 ``[N, C, H, W]`` by step."""
+def finish(folder: Path, generator: nn.Module, origin: Origin, losses: Tensor, samples: Mapping[int, Tensor]) -> None:
+    """Put the result that ``folder`` holds the checkpoints of in its place.
+
+    Args:
+        folder: outside of the result's place; stays.
+        losses: RECORD's values of every step, float32 ``[steps, 4]``.
+        samples: images uint8 ``[N, C, H, W]`` by step.
+    """
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)
+    shutil.copytree(folder, FOLDER)
+    write_generator(FINAL, generator, origin)
+    write_atomically(_LOSSES, safetensors.torch.save({"losses": losses}))
     tensors = {"steps": torch.tensor(list(samples)), "images": torch.stack(list(samples.values()))}
-    write_atomically(SAMPLES, safetensors.torch.save(tensors))
+    write_atomically(_SAMPLES, safetensors.torch.save(tensors))
 
 
 def read_samples() -> Samples:
     """The samples of this result; raises UserError where the file is missing or damaged."""
-    return Samples(**_read(SAMPLES))
-
-
-def write_losses(losses: Tensor) -> None:
-    """Write RECORD's values, float32 ``[steps, 4]``."""
-    write_atomically(LOSSES, safetensors.torch.save({"losses": losses}))
+    return Samples(**_read(_SAMPLES))
 
 
 def read_losses() -> Tensor:
     """RECORD's values, float32 ``[steps, 4]``; raises UserError where the file is missing or damaged."""
-    return _read(LOSSES)["losses"]
+    return _read(_LOSSES)["losses"]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

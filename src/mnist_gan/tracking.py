@@ -32,6 +32,7 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LifecycleStage,
     LoggedModelOutput,
     LoggedModelStatus,
     Metric,
@@ -41,6 +42,7 @@ from mlflow.entities import (
     RunTag,
 )
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.types import Schema, TensorSpec
@@ -130,6 +132,11 @@ def _process_name(process: psutil.Process) -> str:
     return f"{process.pid}@{process.create_time():.0f}"
 
 
+def _this_process() -> str:
+    """Host and process, as ``_close_orphans`` reads them."""
+    return f"{socket.gethostname()} {_process_name(psutil.Process())}"
+
+
 def _create_run(store: Store, origin: Origin, tags: Mapping[str, str]) -> Run:
     """A new run with parameters, data set and the tags that every run carries."""
     train = origin.train
@@ -141,7 +148,7 @@ def _create_run(store: Store, origin: Origin, tags: Mapping[str, str]) -> Run:
     common = {
         "variant": origin.variant,
         "seed": train["seed"],
-        "process": f"{socket.gethostname()} {_process_name(psutil.Process())}",
+        "process": _this_process(),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         **git_state(),
         **origin.environment,
@@ -181,11 +188,15 @@ def git_state() -> dict[str, str]:
 
 
 @contextmanager
-def live_run(store: Store, origin: Origin) -> Iterator["LiveRun"]:
-    """A run that follows a training and ends FINISHED, KILLED (SIGINT, SIGTERM) or FAILED (any exception)."""
-    run_id = _create_run(store, origin, {}).info.run_id
-    live = LiveRun(store, run_id)
-    monitor = SystemMetricsMonitor(run_id, sampling_interval=5)
+def live_run(store: Store, origin: Origin, run_id: str | None) -> Iterator["LiveRun"]:
+    """A run that follows a training and ends FINISHED, KILLED (SIGINT, SIGTERM) or FAILED (any exception).
+
+    The run with ``run_id`` goes on if the store has it, otherwise a new one begins.
+    """
+    live = _reopen(store, run_id) if run_id else None
+    resumes = live is not None
+    live = live or LiveRun(store, _create_run(store, origin, {}).info.run_id)
+    monitor = SystemMetricsMonitor(live.run_id, sampling_interval=5, resume_logging=resumes)
     monitor.start()
     status = RunStatus.FAILED
     try:
@@ -196,19 +207,39 @@ def live_run(store: Store, origin: Origin) -> Iterator["LiveRun"]:
         raise
     finally:
         live.put(monitor.finish)
-        live.put(lambda: store.client.set_terminated(run_id, RunStatus.to_string(status)))
+        live.put(lambda: store.client.set_terminated(live.run_id, RunStatus.to_string(status)))
         live.close()
 
 
+def _reopen(store: Store, run_id: str) -> "LiveRun | None":
+    """The run with ``run_id``, set RUNNING by this process; None where the store does not have it."""
+    client = store.client
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != LifecycleStage.ACTIVE:
+            return None
+    except MlflowException:
+        return None
+    client.update_run(run_id, RunStatus.to_string(RunStatus.RUNNING))
+    client.set_tag(run_id, "process", _this_process())
+    steps = [metric.step for metric in client.get_metric_history(run_id, "epoch")]
+    names = [Path(file.path).name for file in client.list_artifacts(run_id, "images")]
+    # Of the two files of a picture, the small one is written last.
+    samples = {int(name.split("+")[2]) for name in names if name.endswith(".webp")}
+    return LiveRun(store, run_id, max(steps, default=0), samples)
+
+
 class LiveRun:
-    """Logs to a run from a thread of its own.
+    """Logs to a run from a thread of its own; what the run has already is not logged again.
 
     When the store fails, the training goes on untracked and ``publish`` recreates the run from the files.
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str, logged_steps: int = 0, logged_samples: Iterable[int] = ()) -> None:
+        """The run has the losses of the first ``logged_steps`` and the sample grids at ``logged_samples``."""
         self.store = store
         self.run_id = run_id
+        self.logged_steps = logged_steps
+        self.logged_samples = set(logged_samples)
         self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="tracking")
         self.thread.start()
@@ -220,11 +251,13 @@ class LiveRun:
     def log_losses(self, first: int, losses: Tensor, epoch_steps: int, started: float, ended: float) -> None:
         """RECORD's values ``[n, 4]`` of the ``n`` steps after step ``first``, made between two Unix times."""
         times = np.linspace(started * 1000, ended * 1000, len(losses)).astype(int).tolist()
-        self.put(lambda: log_losses(self.store, self.run_id, first, losses, epoch_steps, times))
+        had = max(0, self.logged_steps - first)
+        self.put(lambda: log_losses(self.store, self.run_id, first + had, losses[had:], epoch_steps, times[had:]))
 
     def log_samples(self, step: int, grid: Image) -> None:
         """The sample grid at ``step``."""
-        self.put(lambda: log_samples(self.store, self.run_id, step, grid))
+        if step not in self.logged_samples:
+            self.put(lambda: log_samples(self.store, self.run_id, step, grid))
 
     def complete(self, content_hash: str) -> None:
         """Name the run by its result; a result that another run has already is tagged as its reproduction."""

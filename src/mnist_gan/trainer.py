@@ -1,12 +1,13 @@
 """The training loop: epochs, the loss record, samples, checkpoints."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from mnist_gan import images, result
+from mnist_gan import images, result, unfinished
 from mnist_gan.config import TrainConfig
 from mnist_gan.engine import Engine, steps_per_epoch
 from mnist_gan.errors import UserError
@@ -14,59 +15,135 @@ from mnist_gan.objective import RECORD
 from mnist_gan.progress import progress
 from mnist_gan.result import Origin
 from mnist_gan.tracking import LiveRun
+from mnist_gan.unfinished import Unfinished
 
 SAMPLES = 25
 """Images in a sample grid, five by five."""
 
 
-def train(options: TrainConfig, engine: Engine, origin: Origin, run: LiveRun) -> Tensor:
-    """Train for ``options.epochs``, leave the result in models/generator, log to ``run`` on the way.
+class Trainer:
+    """One training: what it has made so far, and where that goes."""
 
-    Returns:
-        RECORD's values of every step, float32 ``[steps, 4]``.
+    def __init__(
+        self, options: TrainConfig, engine: Engine, origin: Origin, run: LiveRun, unfinished: Unfinished
+    ) -> None:
+        self.options = options
+        self.engine = engine
+        self.origin = origin
+        self.run = run
+        self.unfinished = unfinished
+        self.latents = images.fixed_latents(SAMPLES, options.latent_dim)
+        self.epoch_steps = steps_per_epoch(len(engine.images), options.batch_size)
+        self.total_steps = options.epochs * self.epoch_steps
+        self.step = 0
+        self.losses = torch.empty(self.total_steps, len(RECORD))
+        self.samples: dict[int, Tensor] = {}
+        # What still lies on the device, and since when.
+        self.records: list[Tensor] = []
+        self.sampled: dict[int, Tensor] = {}
+        self.collected = time.time()
+        self.saved = time.monotonic()
 
-    Raises:
-        UserError: a loss or a weight is not finite any more; the last good checkpoint stays.
-    """
-    latents = images.fixed_latents(SAMPLES, options.latent_dim)
-    epoch_steps = steps_per_epoch(len(engine.images), options.batch_size)
-    total_steps = options.epochs * epoch_steps
-    losses = torch.empty(total_steps, len(RECORD))
-    samples: dict[int, Tensor] = {}
+    def train(self) -> Tensor:
+        """Train to the last epoch, leave the result in models/generator, log to the run on the way.
 
-    def sample(step: int) -> None:
-        samples[step] = engine.sample(latents)
-        run.log_samples(step, images.grid(samples[step], columns=5))
+        An interrupted training goes on from its last state, to the same bits as if nothing had been in between.
 
-    sample(0)
-    step = 0
-    with progress(total_steps, options.epochs) as shown:
-        for epoch in range(1, options.epochs + 1):
-            first, started = step, time.time()
-            records = []
-            for record in engine.epoch():
-                step += 1
-                records.append(record)
-                shown.advance()
-                if engine.reads_freely:
-                    shown.show(epoch, *record[:2].tolist())
-                if step == total_steps or samples_at(step, options.sample_interval):
-                    sample(step)
-            losses[first:step] = torch.stack(records).cpu()
-            stop_unless_finite(losses[first:step], first, epoch)
-            shown.show(epoch, *losses[step - 1, :2].tolist())
-            run.log_losses(first, losses[first:step], epoch_steps, started, time.time())
+        Returns:
+            RECORD's values of every step, float32 ``[steps, 4]``.
 
-            if epoch == options.epochs or epoch % options.checkpoint_interval == 0:
-                if not all(parameter.isfinite().all() for parameter in engine.generator.parameters()):
-                    raise UserError(diverged("a weight of the generator", step, epoch))
-                here = replace(origin, epoch=epoch, step=step)
-                result.write_generator(result.checkpoint_path(epoch), engine.generator, here)
+        Raises:
+            UserError: a loss or a weight is not finite any more; the last good checkpoint stays.
+        """
+        if state := self.unfinished.read():
+            self.restore(state)
+        else:
+            self.sampled[0] = self.engine.sample(self.latents)
+            self.save()
 
-    result.write_generator(result.FINAL, engine.generator, here)
-    result.write_losses(losses)
-    result.write_samples(samples)
-    return losses
+        with progress(self.total_steps, self.options.epochs, self.step) as shown:
+            while self.step < self.total_steps:
+                epoch = self.step // self.epoch_steps + 1
+                for record in self.engine.epoch():
+                    self.step += 1
+                    self.records.append(record)
+                    shown.advance()
+                    if self.engine.reads_freely:
+                        shown.show(epoch, *record[:2].tolist())
+                    if self.step == self.total_steps or samples_at(self.step, self.options.sample_interval):
+                        self.sampled[self.step] = self.engine.sample(self.latents)
+                    if self.step % self.epoch_steps and self.state_is_due():
+                        self.save()
+                self.collect()
+                shown.show(epoch, *self.losses[self.step - 1, :2].tolist())
+                if epoch == self.options.epochs or epoch % self.options.checkpoint_interval == 0:
+                    self.checkpoint(epoch)
+                if self.state_is_due():
+                    self.save()
+
+        end = replace(self.origin, epoch=self.options.epochs, step=self.total_steps)
+        result.finish(self.unfinished.generator, self.engine.generator, end, self.losses, self.samples)
+        return self.losses
+
+    def collect(self) -> None:
+        """Fetch what the last steps left on the device, and log it."""
+        now = time.time()
+        if self.records:
+            first = self.step - len(self.records)
+            losses = torch.stack(self.records).cpu()
+            self.stop_unless_finite(losses, first)
+            self.losses[first : self.step] = losses
+            self.run.log_losses(first, losses, self.epoch_steps, self.collected, now)
+        for step, samples in self.sampled.items():
+            self.samples[step] = samples.cpu()
+            self.run.log_samples(step, images.grid(self.samples[step], columns=5))
+        self.records, self.sampled, self.collected = [], {}, now
+
+    def checkpoint(self, epoch: int) -> None:
+        """Write the generator after ``epoch``."""
+        if not all(parameter.isfinite().all() for parameter in self.engine.generator.parameters()):
+            raise UserError(self.diverged("a weight of the generator", self.step))
+        path = result.checkpoint_path(epoch, self.unfinished.generator)
+        result.write_generator(path, self.engine.generator, replace(self.origin, epoch=epoch, step=self.step))
+
+    def state_is_due(self) -> bool:
+        """Whether the last state is old enough."""
+        return time.monotonic() - self.saved >= unfinished.INTERVAL_S
+
+    def save(self) -> None:
+        """Write all that the training needs to go on from here."""
+        self.collect()
+        record = {
+            "losses": self.losses[: self.step],
+            "samples": torch.stack(list(self.samples.values())),
+            "samples.steps": torch.tensor(list(self.samples)),
+        }
+        self.unfinished.save(self.engine.state() | record, self.run.run_id)
+        self.saved = time.monotonic()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be where the training was when ``save`` wrote ``state``, and log what the run has not got."""
+        self.engine.load(state)
+        self.step = len(state["losses"])
+        self.losses[: self.step] = state["losses"]
+        self.samples = dict(zip(state["samples.steps"].tolist(), state["samples"], strict=True))
+        self.run.log_losses(0, self.losses[: self.step], self.epoch_steps, self.collected, self.collected)
+        for step, samples in self.samples.items():
+            self.run.log_samples(step, images.grid(samples, columns=5))
+
+    def stop_unless_finite(self, losses: Tensor, first: int) -> None:
+        """Raise a UserError that names the first step whose record ``[4]`` is not finite; rows follow ``first``."""
+        bad = ~losses.isfinite()
+        if bad.any():
+            row, column = bad.nonzero()[0].tolist()
+            raise UserError(self.diverged(RECORD[column], first + row + 1))
+
+    def diverged(self, what: str, step: int) -> str:
+        """The message for a training that left the numbers."""
+        epoch = (step - 1) // self.epoch_steps + 1
+        kept = result.checkpoint_paths(self.unfinished.generator)
+        last = f"last good checkpoint: {kept[-1]}" if kept else "no checkpoint was written before"
+        return f"{what} is not finite at step {step}, epoch {epoch}; lower train.lr or take float32; {last}"
 
 
 def samples_at(step: int, interval: int) -> bool:
@@ -77,21 +154,6 @@ def samples_at(step: int, interval: int) -> bool:
     """
     multiple, rest = divmod(step, interval)
     return rest == 0 and multiple % (1 << max(0, multiple.bit_length() - 3)) == 0
-
-
-def stop_unless_finite(losses: Tensor, first: int, epoch: int) -> None:
-    """Raise a UserError that names the first step whose record ``[4]`` is not finite; rows follow step ``first``."""
-    bad = ~losses.isfinite()
-    if bad.any():
-        row, column = bad.nonzero()[0].tolist()
-        raise UserError(diverged(RECORD[column], first + row + 1, epoch))
-
-
-def diverged(what: str, step: int, epoch: int) -> str:
-    """The message for a training that left the numbers."""
-    kept = sorted(path.name for path in result.CHECKPOINTS.glob("epoch-*"))
-    last = f"last good checkpoint: {result.CHECKPOINTS / kept[-1]}" if kept else "no checkpoint was written before"
-    return f"{what} is not finite at step {step}, epoch {epoch}; lower train.lr or take float32; {last}"
 
 
 def curve(losses: Tensor, rows: int = 500) -> list[tuple[float, ...]]:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from mnist_gan import config, tracking, trainer
+from mnist_gan import config, tracking
 from mnist_gan.data import digest, read_prepared
 from mnist_gan.engine import Engine, steps_per_epoch
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_csv, write_json
 from mnist_gan.objective import RECORD
 from mnist_gan.result import Origin, content_hash
+from mnist_gan.trainer import Trainer, curve
+from mnist_gan.unfinished import claim
 
 
 def main() -> None:
@@ -28,16 +30,17 @@ def main() -> None:
         data_sha256=digest(split),
         environment=engine.environment(),
     )
-    with tracking.live_run(store, origin) as run:
-        losses = trainer.train(options, engine, origin, run)
+    with claim(origin) as unfinished, tracking.live_run(store, origin, unfinished.run_id()) as run:
+        losses = Trainer(options, engine, origin, run, unfinished).train()
         last_epoch = losses[-steps_per_epoch(len(split.images), options.batch_size) :].double().mean(dim=0)
         write_json(
             Path("metrics/train.json"),
             {"steps": len(losses)}
             | {name: round(value, 6) for name, value in zip(RECORD, last_epoch.tolist(), strict=True)},
         )
-        write_csv(Path("plots/losses.csv"), ("step", *RECORD), trainer.curve(losses))
+        write_csv(Path("plots/losses.csv"), ("step", *RECORD), curve(losses))
         run.complete(content_hash())
+        unfinished.remove()
 
 
 if __name__ == "__main__":
