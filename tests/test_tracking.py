@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,12 +49,12 @@ def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
     params, tags = run.data.params, run.data.tags
     assert params["train.variant"] == "gan"
     assert params["train.epochs"] == "2"
-    assert len([key for key in params if key.startswith("train.")]) == 12
+    assert len([key for key in params if key.startswith("train.")]) == 14
     assert tags["generator.sha256"] == sha256((folder / result.FINAL).read_bytes())
     assert tags["variant"] == "gan"
     assert {"seed", "device", "threads", "precision", "torch", "published"} <= tags.keys()
 
-    losses = safetensors.torch.load_file(folder / result.FOLDER / "losses.safetensors")["losses"]
+    losses = safetensors.torch.load_file(folder / result.FOLDER / "training.safetensors")["losses"]
     for column, name in enumerate(RECORD):
         history = client.get_metric_history(run.info.run_id, f"train/{name}")
         assert [metric.step for metric in history] == list(range(1, STEPS + 1))
@@ -95,7 +96,11 @@ def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
     assert "recreated" not in run.data.tags
     done = run_stage("publish", small)
     assert done.stdout.endswith("up to date\n")
+    assert "another environment" not in done.stdout
     assert client.get_run(run.info.run_id).info.end_time == run.info.end_time
+    done = run_stage("publish", small, OMP_NUM_THREADS="1")
+    threads = torch.get_num_threads()
+    assert done.stdout.startswith(f"made in another environment (threads {threads}, here 1); `dvc repro -f train`")
 
     # The same result in an empty store, as after a restore from dvc's cache.
     new = f"sqlite:///{small}/new.db"
@@ -138,6 +143,44 @@ def test_a_result_made_again_is_tagged_as_reproduction(small: Path) -> None:
     assert first.data.tags["generator.sha256"] == second.data.tags["generator.sha256"]
     assert second.data.tags["reproduces"] == first.info.run_id
     assert "reproduces" not in first.data.tags
+
+
+def test_a_finished_training_goes_on_to_more_epochs(small: Path) -> None:
+    set_params(small, train__epochs=3)
+    assert run_stage("train", small).returncode == 0
+    whole, _ = result.read_generator()
+
+    set_params(small, train__epochs=2)
+    run_all(small)
+    begun = result.content_hash()
+    set_params(small, train__epochs=3, train__init_from=begun[:12])
+    assert run_stage("train", small).returncode == 0
+    continued, _ = result.read_generator()
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, continued.state_dict()[name])
+    assert len(result.read_losses()) == 48
+    client, (*_, run) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.data.tags["init_from"] == begun[:12]
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss_g")] == [*range(1, 49)]
+
+
+def test_a_start_that_does_not_fit_is_refused(small: Path) -> None:
+    run_all(small)
+    begun = result.content_hash()[:12]
+    for params, message in (
+        ({"train__init_from": "0" * 12}, "no published run in MLflow has a generator 000000000000..."),
+        ({"train__init_from": begun, "train__epochs": 1}, "names a training that ended at step 32, which is beyond"),
+        ({"train__init_from": begun, "train__variant": "dcgan"}, "names a training of another variant"),
+        ({"train__init_from": begun, "train__epochs": 3, "train__batch_size": 128}, "or no whole epoch of 8 steps"),
+    ):
+        shutil.copy(small / "params.yaml", small / "params.kept")
+        set_params(small, **params)
+        done = run_stage("train", small)
+        shutil.copy(small / "params.kept", small / "params.yaml")
+        assert done.returncode == 1
+        assert message in done.stderr.splitlines()[-1]
+        assert done.stderr.splitlines()[-1].startswith("error: train.init_from: ")
+        assert result.content_hash().startswith(begun)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mnist_gan import result
 from mnist_gan.config import load
 from mnist_gan.data import digest, read_prepared
-from mnist_gan.engine import Engine, choose_device, choose_precision
+from mnist_gan.engine import Engine, choose_device, choose_precision, environment
 from mnist_gan.errors import UserError
 from mnist_gan.result import Origin
 from mnist_gan.tracking import connect, live_run
@@ -66,7 +66,8 @@ def test_the_last_good_checkpoint_stays(small: Path) -> None:
     options = load().train
     split = read_prepared("train")
     engine = Engine(options, split.images)
-    origin = Origin("gan", 100, (1, 16, 16), 0, 0, options.model_dump(), digest(split), engine.environment())
+    here = environment(engine.device, engine.precision)
+    origin = Origin("gan", 100, (1, 16, 16), 0, 0, options.model_dump(), digest(split), here)
     epoch = engine.epoch
     epochs: list[int] = []
 
@@ -79,7 +80,7 @@ def test_the_last_good_checkpoint_stays(small: Path) -> None:
 
     engine.epoch = poisoned_epoch  # type: ignore[method-assign]
     with pytest.raises(UserError) as error, claim(origin) as unfinished, live_run(connect(), origin, None) as run:
-        Trainer(options, engine, origin, run, unfinished).train()
+        Trainer(options, engine, origin, run, unfinished).train(None)
     kept = result.checkpoint_path(1, unfinished.generator)
     assert str(error.value).startswith("loss_g is not finite at step 22, epoch 2; ")
     assert str(error.value).endswith(f"last good checkpoint: {kept}")

@@ -73,6 +73,8 @@ class TrainConfig(Section):
     seed: Seed
     device: Device
     precision: Precision
+    deterministic: bool
+    init_from: Annotated[str, Field(pattern="^[0-9a-f]{12,64}$")] | None
 
 
 class RenderConfig(Section):

@@ -32,7 +32,7 @@ class Engine:
         """``images``: all training images, uint8 ``[N, C, H, W]``."""
         self.device = choose_device(options.device)
         self.precision = choose_precision(options.precision, self.device)
-        make_deterministic()
+        make_deterministic(options.deterministic)
         keep_memory()
         torch.manual_seed(options.seed)
 
@@ -156,17 +156,6 @@ class Engine:
         self.generator.train()
         return images
 
-    def environment(self) -> dict[str, str]:
-        """What determines the result beside data and parameters: hardware, precision, library version."""
-        return {
-            "device": torch.cuda.get_device_name()
-            if self.device.type == "cuda"
-            else f"cpu, {torch.backends.cpu.get_cpu_capability()}",
-            "threads": str(torch.get_num_threads()),
-            "precision": self.precision,
-            "torch": torch.__version__,
-        }
-
 
 class Graph:
     """A training step as one CUDA graph: a single launch in place of hundreds."""
@@ -202,6 +191,17 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return -(-images // batch_size)
 
 
+def environment(device: torch.device, precision: Precision) -> dict[str, str]:
+    """What determines the result beside data, parameters and code: hardware, precision, library version."""
+    cpu = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
+    return {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu,
+        "threads": str(torch.get_num_threads()),
+        "precision": precision,
+        "torch": torch.__version__,
+    }
+
+
 def choose_device(device: Device) -> torch.device:
     """The device to train on.
 
@@ -224,10 +224,11 @@ def choose_precision(precision: Precision, device: torch.device) -> Precision:
     return "bfloat16" if fast else "float32"
 
 
-def make_deterministic() -> None:
-    """Only kernels that give the same bits every time; denormals, which are slow and say nothing, become zero."""
+def make_deterministic(wanted: bool = True) -> None:
+    """Only kernels that give the same bits every time, if ``wanted``; denormals, slow and of no use, become zero."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = not wanted
     # Filling new memory finds reads of it before a write; it made no result deterministic and took 40% of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)

@@ -2,8 +2,8 @@
 
 generator.safetensors               the final generator; the SHA-256 of this file names the result
 checkpoints/epoch-0010.safetensors  the generator after that epoch, the last one included
-losses.safetensors                  RECORD's values of every optimizer step
-samples.safetensors                 images from the fixed latents, and the steps they were taken at
+training.safetensors                the state of the training at its end: networks, optimizers, random numbers,
+                                    the losses of every step, the samples and the steps they were taken at
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -25,8 +24,7 @@ from mnist_gan.networks import build
 
 FOLDER = Path("models/generator")
 FINAL = FOLDER / "generator.safetensors"
-_LOSSES = FOLDER / "losses.safetensors"
-_SAMPLES = FOLDER / "samples.safetensors"
+TRAINING = FOLDER / "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,46 +96,32 @@ def content_hash() -> str:
     return sha256(FINAL.read_bytes())
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The fixed latents' images, uint8 ``[S, N, C, H, W]``, at optimizer steps ``[S]``; step 0 is untrained."""
-
-    steps: Tensor
-    images: Tensor
-
-
-def finish(folder: Path, generator: nn.Module, origin: Origin, losses: Tensor, samples: Mapping[int, Tensor]) -> None:
-    """Put the result that ``folder`` holds the checkpoints of in its place.
-
-    Args:
-        folder: outside of the result's place; stays.
-        losses: RECORD's values of every step, float32 ``[steps, 4]``.
-        samples: images uint8 ``[N, C, H, W]`` by step.
-    """
+def finish(folder: Path, generator: nn.Module, origin: Origin, state: Mapping[str, Tensor]) -> None:
+    """Put the result that ``folder`` holds the checkpoints of in its place; ``folder`` stays."""
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
     shutil.copytree(folder, FOLDER)
     write_generator(FINAL, generator, origin)
-    write_atomically(_LOSSES, safetensors.torch.save({"losses": losses}))
-    tensors = {"steps": torch.tensor(list(samples)), "images": torch.stack(list(samples.values()))}
-    write_atomically(_SAMPLES, safetensors.torch.save(tensors))
-
-
-def read_samples() -> Samples:
-    """The samples of this result; raises UserError where the file is missing or damaged."""
-    return Samples(**_read(_SAMPLES))
+    write_atomically(TRAINING, safetensors.torch.save(dict(state)))
 
 
 def read_losses() -> Tensor:
-    """RECORD's values, float32 ``[steps, 4]``; raises UserError where the file is missing or damaged."""
-    return _read(_LOSSES)["losses"]
+    """RECORD's values of every step, float32 ``[steps, 4]``; raises UserError where the file is missing or damaged."""
+    return _read("losses")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_samples() -> dict[int, Tensor]:
+    """The fixed latents' images by step, uint8 ``[N, C, H, W]``; step 0 is untrained. Raises as ``read_losses``."""
+    return dict(zip(_read("samples.steps").tolist(), _read("samples"), strict=True))
+
+
+def _read(name: str) -> Tensor:
     try:
-        return safetensors.torch.load_file(path)
+        with safe_open(TRAINING, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged(TRAINING, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -5,6 +5,7 @@ while the training goes on; ``find`` finds it again; ``recreate`` writes it from
 store has none; ``complete`` adds what the later stages made.
 """
 
+import fcntl
 import logging
 import os
 import queue
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import mlflow.pytorch
 import mlflow.store.db.utils
 import numpy as np
 import psutil
+import safetensors.torch
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -51,7 +53,7 @@ from torch import Tensor, nn
 
 from mnist_gan.errors import UserError
 from mnist_gan.objective import RECORD
-from mnist_gan.result import Origin
+from mnist_gan.result import TRAINING, Origin
 
 EXPERIMENT = "mnist-gan"
 CONTENT_TAG = "generator.sha256"
@@ -85,7 +87,7 @@ def connect() -> Store:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local
     mlflow.set_tracking_uri(uri)
     try:
-        with _impatient():
+        with _impatient(), _one_at_a_time(root) if uri == local else nullcontext():
             client = MlflowClient()
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment:
@@ -100,6 +102,14 @@ def connect() -> Store:
     store = Store(client, experiment_id)
     _close_orphans(store)
     return store
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Let no second process of this pipeline create the local database at the same time."""
+    with (root / "mlflow.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -148,6 +158,7 @@ def _create_run(store: Store, origin: Origin, tags: Mapping[str, str]) -> Run:
     common = {
         "variant": origin.variant,
         "seed": train["seed"],
+        "init_from": train["init_from"] or "",
         "process": _this_process(),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         **git_state(),
@@ -335,6 +346,25 @@ def recreate(
     return store.client.get_run(run_id)
 
 
+def read_training(store: Store, content_hash: str) -> dict[str, Tensor]:
+    """The state at the end of the training whose generator's hash begins with ``content_hash``, from its run.
+
+    Raises:
+        UserError: no run has it, or the artifact is gone.
+    """
+    runs = store.client.search_runs(
+        [store.experiment_id], f"tags.`{CONTENT_TAG}` LIKE '{content_hash}%' AND tags.published != ''", max_results=1
+    )
+    if not runs:
+        raise UserError(f"train.init_from: no published run in MLflow has a generator {content_hash}...")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = store.client.download_artifacts(runs[0].info.run_id, TRAINING.name, folder)
+        except (OSError, MlflowException):
+            raise UserError(f"train.init_from: run {runs[0].info.run_id} has no {TRAINING.name} any more") from None
+        return safetensors.torch.load_file(path)
+
+
 def is_complete(run: Run, files_hash: str) -> bool:
     """Whether ``complete`` has added the files with ``files_hash`` to ``run``."""
     return bool(run.data.tags.get("published") == files_hash)
@@ -347,7 +377,7 @@ def complete(
     checkpoints: Iterable[tuple[nn.Module, Origin]],
     distances: Mapping[int, float],
     quality: Mapping[str, float],
-    folders: Iterable[Path],
+    files: Iterable[Path],
 ) -> None:
     """Add to ``run`` what follows the training; what it has already stays.
 
@@ -355,7 +385,7 @@ def complete(
         checkpoints: the generators, each becomes a LoggedModel.
         distances: Fréchet distance of each checkpoint by its step; linked to its LoggedModel.
         quality: metrics of the final generator.
-        folders: of pictures and files to keep with the run.
+        files: files and folders to keep with the run.
     """
     client, run_id = store.client, run.info.run_id
     last = max(distances)
@@ -366,8 +396,11 @@ def complete(
         )
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(f"quality/{key}", value, now, last) for key, value in quality.items()])
-    for folder in folders:
-        client.log_artifacts(run_id, str(folder), folder.name)
+    for path in files:
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), path.name)
+        else:
+            client.log_artifact(run_id, str(path))
     client.set_tag(run_id, "published", files_hash)
 
 

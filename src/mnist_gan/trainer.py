@@ -44,22 +44,24 @@ class Trainer:
         self.collected = time.time()
         self.saved = time.monotonic()
 
-    def train(self) -> Tensor:
+    def train(self, start: Mapping[str, Tensor] | None) -> Tensor:
         """Train to the last epoch, leave the result in models/generator, log to the run on the way.
 
-        An interrupted training goes on from its last state, to the same bits as if nothing had been in between.
+        Args:
+            start: the state of an earlier training to go on from, to the same bits as if there had been no pause.
 
         Returns:
             RECORD's values of every step, float32 ``[steps, 4]``.
 
         Raises:
-            UserError: a loss or a weight is not finite any more; the last good checkpoint stays.
+            UserError: a loss or a weight is not finite any more, and the last good checkpoint stays; or ``start``
+                does not fit.
         """
-        if state := self.unfinished.read():
-            self.restore(state)
-        else:
+        if start is None:
             self.sampled[0] = self.engine.sample(self.latents)
-            self.save()
+        else:
+            self.restore(start)
+        self.save()
 
         with progress(self.total_steps, self.options.epochs, self.step) as shown:
             while self.step < self.total_steps:
@@ -82,7 +84,7 @@ class Trainer:
                     self.save()
 
         end = replace(self.origin, epoch=self.options.epochs, step=self.total_steps)
-        result.finish(self.unfinished.generator, self.engine.generator, end, self.losses, self.samples)
+        result.finish(self.unfinished.generator, self.engine.generator, end, self.state())
         return self.losses
 
     def collect(self) -> None:
@@ -113,20 +115,39 @@ class Trainer:
     def save(self) -> None:
         """Write all that the training needs to go on from here."""
         self.collect()
-        record = {
+        self.unfinished.save(self.state(), self.run.run_id)
+        self.saved = time.monotonic()
+
+    def state(self) -> dict[str, Tensor]:
+        """The engine's state, the losses and the samples."""
+        return self.engine.state() | {
             "losses": self.losses[: self.step],
             "samples": torch.stack(list(self.samples.values())),
             "samples.steps": torch.tensor(list(self.samples)),
         }
-        self.unfinished.save(self.engine.state() | record, self.run.run_id)
-        self.saved = time.monotonic()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Be where the training was when ``save`` wrote ``state``, and log what the run has not got."""
-        self.engine.load(state)
+        """Be where the training was that had ``state``, and log what the run has not got."""
         self.step = len(state["losses"])
+        try:
+            self.engine.load(state)
+        except (KeyError, RuntimeError):
+            raise UserError(
+                "train.init_from: names a training of another variant, latent_dim, image shape or device"
+            ) from None
+        if self.step > self.total_steps or self.engine.position != self.step % self.epoch_steps:
+            raise UserError(
+                f"train.init_from: names a training that ended at step {self.step}, which is beyond these "
+                f"{self.options.epochs} epochs or no whole epoch of {self.epoch_steps} steps"
+            )
         self.losses[: self.step] = state["losses"]
-        self.samples = dict(zip(state["samples.steps"].tolist(), state["samples"], strict=True))
+        taken = zip(state["samples.steps"].tolist(), state["samples"], strict=True)
+        # A training that ended between two samples has one more than this one.
+        self.samples = {
+            step: samples
+            for step, samples in taken
+            if step == self.total_steps or samples_at(step, self.options.sample_interval)
+        }
         self.run.log_losses(0, self.losses[: self.step], self.epoch_steps, self.collected, self.collected)
         for step, samples in self.samples.items():
             self.run.log_samples(step, images.grid(samples, columns=5))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gan import images, result, tracking
+from mnist_gan.engine import choose_device, choose_precision, environment
 from mnist_gan.errors import run_stage
 from mnist_gan.files import sha256
 
@@ -21,8 +22,7 @@ def main() -> None:
     recreated = run is None
     if run is None:
         _, origin = result.read_generator()
-        samples = result.read_samples()
-        grids = {step: images.grid(grid, 5) for step, grid in zip(samples.steps.tolist(), samples.images, strict=True)}
+        grids = {step: images.grid(samples, 5) for step, samples in result.read_samples().items()}
         run = tracking.recreate(store, name, origin, result.read_losses(), grids, origin.step // origin.epoch)
 
     files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
@@ -35,8 +35,19 @@ def main() -> None:
             distances = {int(row["step"]): float(row["frechet_distance"]) for row in csv.DictReader(file)}
         quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
         quality.pop("frechet_distance")
-        tracking.complete(store, run, files_hash, result.checkpoints(), distances, quality, FOLDERS)
+        tracking.complete(store, run, files_hash, result.checkpoints(), distances, quality, (*FOLDERS, result.TRAINING))
+    note_another_environment()
     print(f"MLflow run {run.info.run_id} ({run.info.run_name}), generator {name[:12]}: {state}")
+
+
+def note_another_environment() -> None:
+    """Say what differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
+    _, origin = result.read_generator()
+    device = choose_device("cpu" if origin.train["device"] == "cpu" else "auto")
+    here = environment(device, choose_precision(origin.train["precision"], device))
+    differences = [f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here[key] != was]
+    if differences:
+        print(f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one")
 
 
 def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

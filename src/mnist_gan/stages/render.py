@@ -18,10 +18,10 @@ def main() -> None:
     """Write plots/samples.png, plots/progression.png and plots/interpolation.png."""
     options = config.load().render
     generator, origin = result.read_generator()
-    samples = result.read_samples()
+    samples = torch.stack(list(result.read_samples().values()))
     columns = options.columns
     pictures = {
-        "samples": images.grid(samples.images[-1], columns=5),
+        "samples": images.grid(samples[-1], columns=5),
         "progression": images.grid(progression(samples, columns), columns),
         "interpolation": images.grid(
             interpolation(generator, origin.latent_dim, columns, options.interpolation_steps),
@@ -32,10 +32,17 @@ def main() -> None:
         write_atomically(PLOTS / f"{name}.png", images.png(picture))
 
 
-def progression(samples: result.Samples, columns: int) -> Tensor:
-    """One row a step, spread evenly over the sampled steps, both ends included: uint8 ``[rows * columns, C, H, W]``."""
-    rows = torch.linspace(0, len(samples.steps) - 1, min(PROGRESSION_ROWS, len(samples.steps))).round().int()
-    return samples.images[rows, :columns].flatten(0, 1)
+def progression(samples: Tensor, columns: int) -> Tensor:
+    """One row a step, spread evenly over the sampled steps, both ends included.
+
+    Args:
+        samples: uint8 ``[S, N, C, H, W]``, at each of S steps.
+
+    Returns:
+        Images uint8 ``[rows * columns, C, H, W]``.
+    """
+    rows = torch.linspace(0, len(samples) - 1, min(PROGRESSION_ROWS, len(samples))).round().int()
+    return samples[rows, :columns].flatten(0, 1)
 
 
 @torch.inference_mode()

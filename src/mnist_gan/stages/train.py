@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mnist_gan import config, tracking
 from mnist_gan.data import digest, read_prepared
-from mnist_gan.engine import Engine, steps_per_epoch
+from mnist_gan.engine import Engine, environment, steps_per_epoch
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_csv, write_json
 from mnist_gan.objective import RECORD
@@ -28,18 +28,22 @@ def main() -> None:
         step=0,
         train=options.model_dump(),
         data_sha256=digest(split),
-        environment=engine.environment(),
+        environment=environment(engine.device, engine.precision),
     )
-    with claim(origin) as unfinished, tracking.live_run(store, origin, unfinished.run_id()) as run:
-        losses = Trainer(options, engine, origin, run, unfinished).train()
-        last_epoch = losses[-steps_per_epoch(len(split.images), options.batch_size) :].double().mean(dim=0)
-        write_json(
-            Path("metrics/train.json"),
-            {"steps": len(losses)}
-            | {name: round(value, 6) for name, value in zip(RECORD, last_epoch.tolist(), strict=True)},
-        )
-        write_csv(Path("plots/losses.csv"), ("step", *RECORD), curve(losses))
-        run.complete(content_hash())
+    with claim(origin) as unfinished:
+        start = unfinished.read()
+        if start is None and options.init_from:
+            start = tracking.read_training(store, options.init_from)
+        with tracking.live_run(store, origin, unfinished.run_id()) as run:
+            losses = Trainer(options, engine, origin, run, unfinished).train(start)
+            last_epoch = losses[-steps_per_epoch(len(split.images), options.batch_size) :].double().mean(dim=0)
+            write_json(
+                Path("metrics/train.json"),
+                {"steps": len(losses)}
+                | {name: round(value, 6) for name, value in zip(RECORD, last_epoch.tolist(), strict=True)},
+            )
+            write_csv(Path("plots/losses.csv"), ("step", *RECORD), curve(losses))
+            run.complete(content_hash())
         unfinished.remove()
 
 
