@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow-test lint format ui lock container clean
+.PHONY: help repro test slow-test lint format bench ui lock container clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: lint  ## lint, type check and test
 
 slow-test: $(INSTALLED)  ## the tests that take minutes
 	pytest -m slow
+
+bench: $(INSTALLED)  ## time a training step against the article's script; takes some ten minutes
+	dvc repro --quiet prepare
+	python benchmarks/step.py
 
 lint: $(INSTALLED)  ## ruff, mypy, hadolint and a check of compose.yaml
 	ruff check

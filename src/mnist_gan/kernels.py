@@ -69,7 +69,7 @@ class _OneDnnLinear(Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, weight)
-        return _product(inputs, weight, bias)
+        return product(inputs, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -77,13 +77,13 @@ class _OneDnnLinear(Function):
         (gradient,) = gradients
         wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
         return (
-            _product(gradient, weight.t()) if wants_inputs else None,
-            _product(gradient.t(), inputs.t()) if wants_weight else None,
+            product(gradient, weight.t()) if wants_inputs else None,
+            product(gradient.t(), inputs.t()) if wants_weight else None,
             gradient.sum(dim=0) if wants_bias else None,
         )
 
 
-def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``left @ right.T + bias``."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
-    return product
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``left @ right.T + bias`` by oneDNN, of ``[N, K]``, ``[M, K]`` and ``[M]``."""
+    outputs: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+    return outputs

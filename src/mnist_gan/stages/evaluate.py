@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnist_gan import config, judge, quality, result
 from mnist_gan.data import read_prepared
+from mnist_gan.engine import keep_memory
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_csv, write_json
 from mnist_gan.images import to_uint8
@@ -17,9 +18,9 @@ from mnist_gan.judge import Opinion
 def main() -> None:
     """Write metrics/evaluate.json and plots/quality.csv."""
     options = config.load().evaluate
+    keep_memory()
     referee = judge.read()
     real = judge.opinion(referee, read_prepared("test").images)
-
     held_in = judge.opinion(referee, read_prepared("train").images[: options.samples])
 
     rows = []
