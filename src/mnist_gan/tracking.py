@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,7 @@ def live_run(store: Store, origin: Origin, run_id: str | None) -> Iterator["Live
         status = RunStatus.FINISHED
     except KeyboardInterrupt:
         status = RunStatus.KILLED
+        live.forget()
         raise
     finally:
         live.put(monitor.finish)
@@ -280,6 +281,12 @@ class LiveRun:
             self.store.client.log_batch(self.run_id, tags=tags)
 
         self.put(name)
+
+    def forget(self) -> None:
+        """Drop what waits to be logged, so that an interruption is quick; a training that goes on logs it then."""
+        with suppress(queue.Empty):
+            while True:
+                self.jobs.get_nowait()
 
     def close(self) -> None:
         """Wait until everything is logged."""
