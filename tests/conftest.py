@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from mnist_gan.data import Split
 
 ROOT = Path(__file__).parents[1]
 Stage = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# A shell that starts the tests in the background has them ignore SIGINT, and their children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
