@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -85,3 +86,69 @@ def test_histogram_variation_and_score_by_hand() -> None:
     assert quality.classifier_score(certain) == pytest.approx(10)
     assert quality.classifier_score(one_digit) == pytest.approx(1)
     assert quality.classifier_score(torch.full((5, 10), 0.1)) == pytest.approx(1)
+
+
+def test_the_extrapolated_distance_of_one_distribution_is_zero() -> None:
+    """At 500 samples the plain distance has a bias of several times what is left."""
+    torch.manual_seed(0)
+    reference = torch.randn(200_000, 8)
+    draws = [torch.randn(500, 8) for _ in range(30)]
+    plain = torch.tensor([quality.frechet_distance(draw, reference) for draw in draws])
+    extrapolated = torch.tensor([quality.extrapolated_frechet_distance(draw, reference) for draw in draws])
+    assert plain.mean() > 0.05
+    assert abs(extrapolated.mean()) < 3 * extrapolated.std() / math.sqrt(len(draws)) < plain.mean()
+
+
+def test_neighbours_equal_scikit_learn(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
+    ours, theirs = opinions[0].features, opinions[1].features
+    known = NearestNeighbors(algorithm="brute").fit(theirs.double().numpy())
+    distances, indices = known.kneighbors(ours.double().numpy(), 1)
+    ours_distances, ours_indices = quality.nearest(ours, theirs)
+    assert ours_distances.numpy() == pytest.approx(distances[:, 0])
+    assert (ours_indices.numpy() == indices[:, 0]).all()
+    assert quality.radii(theirs, 5).numpy() == pytest.approx(known.kneighbors(None, 5)[0][:, 4])
+
+
+def test_neighbourhoods_by_hand() -> None:
+    centres, radii = torch.tensor([[0.0], [10.0]]), torch.tensor([2.0, 9.0])
+    points = torch.tensor([[0.0], [1.5], [5.0], [30.0]])
+    assert quality.neighbourhoods(points, centres, radii).tolist() == [1, 2, 1, 0]
+
+
+def manifold(features: Tensor, real: Tensor) -> dict[str, float]:
+    """Precision, recall, density and coverage from their definitions."""
+    inside = quality.neighbourhoods(features, real, quality.radii(real, 5))
+    return {
+        "precision": (quality.neighbourhoods(features, real, quality.radii(real, 3)) > 0).double().mean().item(),
+        "recall": (quality.neighbourhoods(real, features, quality.radii(features, 3)) > 0).double().mean().item(),
+        "density": inside.double().mean().item() / 5,
+        "coverage": (quality.nearest(real, features)[0] <= quality.radii(real, 5)).double().mean().item(),
+    }
+
+
+def test_a_missing_digit_costs_recall_and_noise_costs_precision(
+    opinions: tuple[judge.Opinion, judge.Opinion], train_split: Split
+) -> None:
+    good, real = opinions[0].features[:1500], opinions[1].features
+    floor = manifold(good, real)
+    assert min(floor["precision"], floor["recall"]) > 0.8
+    assert floor["coverage"] > 0.85
+    assert floor["density"] == pytest.approx(1, abs=0.15)
+    assert manifold(real, real)["coverage"] == 1
+
+    nines_missing = manifold(good[train_split.labels[:1500] != 9], real)
+    assert nines_missing["precision"] > floor["precision"] - 0.03
+    assert nines_missing["recall"] < floor["recall"] - 0.03
+    assert nines_missing["coverage"] < floor["coverage"] - 0.05
+
+    noise = judge.opinion(judge.read(), torch.randint(256, (500, 1, 32, 32), dtype=torch.uint8)).features
+    assert manifold(noise, real)["precision"] < 0.05
+    assert manifold(noise, real)["coverage"] < 0.05
+
+
+def test_copies_of_training_images_lie_nearer_than_test_images(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
+    training, test = opinions[0].features, opinions[1].features
+    copies, indices = quality.nearest(training[:100], training)
+    assert copies.max() < 1e-6  # the distances come by a matrix product, which rounds
+    assert indices.tolist() == list(range(100))
+    assert quality.nearest(test, training)[0].median() > 1

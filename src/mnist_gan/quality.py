@@ -73,3 +73,44 @@ def classifier_score(probabilities: Tensor) -> float:
     marginal = probabilities.mean(dim=0)
     divergence = (torch.xlogy(probabilities, probabilities) - torch.xlogy(probabilities, marginal)).sum(dim=1)
     return divergence.mean().exp().item()
+
+
+def extrapolated_frechet_distance(features: Tensor, reference: Tensor, sizes: int = 8) -> float:
+    """The Fréchet distance that infinitely many samples of ``features`` would have.
+
+    A line through the distances of growing parts of ``features`` over 1/N, read at zero: Chong and Forsyth 2020
+    (arXiv 1911.07023, section 4). The rows of ``features`` must be in no order, as generated images are.
+    """
+    counts = torch.linspace(len(features) / 4, len(features), sizes, dtype=torch.float64).long()
+    distances = torch.tensor([[frechet_distance(features[:count], reference)] for count in counts], dtype=torch.float64)
+    line = torch.stack([torch.ones(sizes, dtype=torch.float64), 1 / counts.double()], dim=1)
+    intercept: float = torch.linalg.lstsq(line, distances).solution[0].item()
+    return intercept
+
+
+def radii(features: Tensor, k: int) -> Tensor:
+    """Distance of every row to its ``k``-th nearest other row: ``[N]``. ``k`` is less than N."""
+    features = features.double()
+    return torch.cat([torch.cdist(block, features).kthvalue(k + 1).values for block in features.split(1000)])
+
+
+def neighbourhoods(features: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
+    """In how many of the balls around ``centres`` ``[M, D]`` with ``radii`` ``[M]`` each row lies: ``[N]``.
+
+    The part above zero is precision, with centres and k = 3 of the reference, and recall with both sets exchanged:
+    Kynkaanniemi et al. 2019 (arXiv 1904.06991, equations 1 and 2). The mean over k is density, k = 5:
+    Naeem et al. 2020 (arXiv 2002.09797, equation 3).
+    """
+    features, centres = features.double(), centres.double()
+    return torch.cat([(torch.cdist(block, centres) <= radii).sum(dim=1) for block in features.split(1000)])
+
+
+def nearest(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance ``[N]`` of every row to the nearest row of ``reference``, and that row's index ``[N]``.
+
+    The part of the reference whose nearest feature lies within its own radius, k = 5, is coverage:
+    Naeem et al. 2020 (arXiv 2002.09797, equation 4).
+    """
+    features, reference = features.double(), reference.double()
+    found = [torch.cdist(block, reference).min(dim=1) for block in features.split(1000)]
+    return torch.cat([block.values for block in found]), torch.cat([block.indices for block in found])
