@@ -1,12 +1,13 @@
-"""The faster layers give what torch's give, forward and backward."""
+"""The faster layers give what torch's give, forward and backward; so does the optimizer."""
 
 from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
-from mnist_gan.kernels import OneDnnLinear, UpsampleConv2d, accelerate
+from mnist_gan.kernels import FusedAdam, OneDnnLinear, UpsampleConv2d, accelerate
 from mnist_gan.networks import build
 
 
@@ -41,3 +42,18 @@ def test_accelerate_keeps_parameters_and_their_names(variant: str) -> None:
         assert list(after) == list(before)
         assert all(after[name] is before[name] for name in before)
         assert not any(isinstance(module, nn.Upsample | nn.Linear) for module in network.modules())
+
+
+def test_fused_adam() -> None:
+    networks = [nn.Linear(20, 30), nn.Linear(20, 30)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    ours = FusedAdam(networks[0].parameters(), lr=0.01, betas=(0.5, 0.999))
+    theirs = Adam(networks[1].parameters(), lr=0.01, betas=(0.5, 0.999), fused=True)
+    for _ in range(10):
+        inputs = torch.randn(8, 20)
+        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+            network(inputs).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(networks[0].weight, networks[1].weight, rtol=0, atol=0)
+    torch.testing.assert_close(networks[0].bias, networks[1].bias, rtol=0, atol=0)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from mnist_gan.config import Device, Precision, TrainConfig
 from mnist_gan.errors import UserError
 from mnist_gan.images import to_float, to_uint8
-from mnist_gan.kernels import accelerate
+from mnist_gan.kernels import FusedAdam, accelerate
 from mnist_gan.networks import build
 from mnist_gan.objective import AdversarialStep
 
@@ -50,18 +49,9 @@ class Engine:
             if isinstance(module, nn.Unflatten):
                 module.register_forward_hook(lambda _module, _input, x: x.contiguous(memory_format=torch.channels_last))
         self.optimizers = tuple(
-            Adam(
-                network.parameters(),
-                lr=options.lr,
-                betas=(options.b1, options.b2),
-                fused=True,
-                capturable=self.device.type == "cuda",
-            )
+            FusedAdam(network.parameters(), lr=options.lr, betas=(options.b1, options.b2))
             for network in (self.generator, self.discriminator)
         )
-        for parameter, moments in self._moments():
-            moments["step"] = torch.zeros((), device=self.device)
-            moments["exp_avg"], moments["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         self.step = AdversarialStep(self.generator, self.discriminator, *self.optimizers)
         self.images = images.to(self.device).contiguous(memory_format=torch.channels_last)
         self.batch_size = options.batch_size
@@ -132,21 +122,12 @@ class Engine:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Weights, buffers and Adam's moments by name, as they are in use; detached, so that they can be written."""
-        tensors = {
+        networks = ("generator", self.generator), ("discriminator", self.discriminator)
+        return {
             f"{side}.{name}": tensor
-            for side, network in (("generator", self.generator), ("discriminator", self.discriminator))
-            for name, tensor in network.state_dict().items()
+            for (side, network), optimizer in zip(networks, self.optimizers, strict=True)
+            for name, tensor in (network.state_dict() | optimizer.state()).items()
         }
-        for i, (_, moments) in enumerate(self._moments()):
-            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
-        return tensors
-
-    def _moments(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
-        """Every parameter with Adam's state of it."""
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    yield parameter, optimizer.state[parameter]
 
     @torch.inference_mode()
     def sample(self, latents: Tensor) -> Tensor:

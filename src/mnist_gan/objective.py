@@ -4,12 +4,11 @@ Losses are computed on logits: with D = sigmoid(logit), -log D = softplus(-logit
 -log(1 - D) = softplus(logit), which equals Sigmoid and BCE and neither overflows nor needs BCE's clamp.
 """
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.optim import Optimizer
 
 RECORD = ("loss_g", "loss_d", "d_real", "d_fake")
 """What a step returns: the two losses in nats, and the discriminator's mean probability of being real
@@ -26,14 +25,33 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return (softplus(-real_logits).mean() + softplus(fake_logits).mean()) / 2
 
 
-@dataclass(frozen=True)
+class Optimizer(Protocol):
+    """What updates a network: torch's optimizers and ``kernels.FusedAdam``."""
+
+    def step(self) -> None:
+        """Update the parameters by their gradients."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+
+
 class AdversarialStep:
     """One update of the generator, then one of the discriminator on the same generated images."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    generator_optimizer: Optimizer
-    discriminator_optimizer: Optimizer
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+    ) -> None:
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.generator_parameters = list(generator.parameters())
+        self.discriminator_parameters = list(discriminator.parameters())
+        self.repeatable = repeatable(discriminator)
 
     def __call__(self, real: Tensor, latents: Tensor) -> Tensor:
         """Train on images ``[N, C, H, W]`` in [-1, 1] and latents ``[N, latent_dim]``; returns RECORD's values."""
@@ -41,15 +59,15 @@ class AdversarialStep:
         fake_logits = self.discriminator(fake)
         loss_g = generator_loss(fake_logits)
         # The discriminator's gradients of this loss would be thrown away: they are not computed.
-        loss_g.backward(inputs=list(self.generator.parameters()), retain_graph=True)
+        loss_g.backward(inputs=self.generator_parameters, retain_graph=True)
         self.generator_optimizer.step()
         self.generator_optimizer.zero_grad()
 
         real_logits = self.discriminator(real)
-        if not repeatable(self.discriminator):
+        if not self.repeatable:
             fake_logits = self.discriminator(fake.detach())
         loss_d = discriminator_loss(real_logits, fake_logits)
-        loss_d.backward(inputs=list(self.discriminator.parameters()))
+        loss_d.backward(inputs=self.discriminator_parameters)
         self.discriminator_optimizer.step()
         self.discriminator_optimizer.zero_grad()
 
