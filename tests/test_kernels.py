@@ -51,9 +51,11 @@ def test_fused_adam() -> None:
     theirs = Adam(networks[1].parameters(), lr=0.01, betas=(0.5, 0.999), fused=True)
     for _ in range(10):
         inputs = torch.randn(8, 20)
-        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+        for network in networks:
             network(inputs).square().mean().backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        ours.step()
+        ours.zero_grad()
+        theirs.step()
+        theirs.zero_grad()
     torch.testing.assert_close(networks[0].weight, networks[1].weight, rtol=0, atol=0)
     torch.testing.assert_close(networks[0].bias, networks[1].bias, rtol=0, atol=0)

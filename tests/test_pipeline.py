@@ -100,7 +100,7 @@ def test_one_repro_gives_a_judged_and_tracked_generator(project: Project) -> Non
     assert run.data.tags["mlflow.source.git.dirty"] == "False"
     assert run.data.tags["mlflow.source.git.commit"]
     metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())
-    assert metrics["floor"]["frechet_distance"] < 3 < metrics["frechet_distance"]
+    assert metrics["floor"]["judge"]["frechet_distance"] < 3 < metrics["judge"]["frechet_distance"]
     for picture in ("samples", "progression", "interpolation"):
         assert (project.folder / f"plots/{picture}.png").stat().st_size > 1000
 
@@ -143,7 +143,7 @@ def test_a_cached_result_is_a_run_again(project: Project) -> None:
     assert again.data.tags["recreated"] == "true"
     assert again.data.params["train.variant"] == "gan"
     assert again.data.metrics["epoch"] == 1
-    assert "quality/frechet_distance" in again.data.metrics
+    assert "judge/frechet_distance" in again.data.metrics
 
 
 def test_a_temporary_experiment_lands_in_the_same_store(project: Project) -> None:

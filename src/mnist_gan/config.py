@@ -58,6 +58,10 @@ class JudgeConfig(Section):
     lr: LearningRate
 
 
+class AutoencoderConfig(JudgeConfig):
+    """Training of the autoencoder, whose features know no labels."""
+
+
 class TrainConfig(Section):
     """Training of the generator."""
 
@@ -97,6 +101,7 @@ class Config(Section):
     download: DownloadConfig
     prepare: PrepareConfig
     judge: JudgeConfig
+    autoencoder: AutoencoderConfig
     train: TrainConfig
     render: RenderConfig
     evaluate: EvaluateConfig

@@ -1,6 +1,7 @@
 """Images as numbers and as pictures: uint8 and [-1, 1], grids, progressions, interpolations."""
 
 import io
+from collections.abc import Sequence
 
 import torch
 from PIL import Image
@@ -45,6 +46,14 @@ def grid(images: Tensor, columns: int, scale: int = 2) -> Image.Image:
     """uint8 images ``[N, C, H, W]`` row by row, each pixel as ``scale`` x ``scale``."""
     picture: Image.Image = to_pil_image(make_grid(images, nrow=columns))
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def gif(frames: Sequence[Image.Image], frame_ms: int, last_ms: int) -> bytes:
+    """``frames`` as an endless animation in the GIF format, the last one shown for ``last_ms`` milliseconds."""
+    buffer = io.BytesIO()
+    durations = [frame_ms] * (len(frames) - 1) + [last_ms]
+    frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return buffer.getvalue()
 
 
 def png(picture: Image.Image) -> bytes:

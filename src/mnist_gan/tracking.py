@@ -56,6 +56,27 @@ from mnist_gan.objective import RECORD
 from mnist_gan.result import TRAINING, Origin
 
 EXPERIMENT = "mnist-gan"
+EXPERIMENT_NOTE = """Generators of MNIST's digits: GAN (fully connected) against DCGAN (convolutional).
+
+Select two runs and press **Compare**. Charts are in sections:
+
+| section | what | unit |
+| --- | --- | --- |
+| `train/` | losses of generator and discriminator; `d_real`, `d_fake`: the probability of being real | nats; 0 to 1 |
+| `validation/` | every checkpoint against the last 10,000 training images, which choose the best | as below |
+| `judge/` | the final generator against the test images, on a digit classifier's features | as below |
+| `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
+| `best/` | the same for the checkpoint that validation chose | as below |
+| `interval/` | 95% bootstrap intervals of all of them | |
+| `floor/` | the same measures of real images: nothing is better | |
+| `digits/` | the part of the images that the judge takes for each digit | 0 to 1 |
+
+`frechet_distance`, `frechet_distance_infinite`, `kernel_distance`: squared distances of features, 0 is best.
+`precision`, `recall`, `coverage`: 0 to 1, 1 is best. `density`: 1 is real images'. `classifier_score`: 1 to 10, 10 is
+best. `total_variation`: 0 to 1, 0 is best. `digits_present`: of 10. `neighbour_accuracy`: how well real and generated
+images are told apart, 0.5 is not at all. `copying`: 0.5 is as far from the training images as unseen ones, 1 is copies.
+
+One result is one run: its tag `generator.sha256` names the final generator's file."""
 CONTENT_TAG = "generator.sha256"
 BATCH = 1000
 """The most metrics that MLflow takes at once."""
@@ -92,9 +113,13 @@ def connect() -> Store:
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment:
                 experiment_id = experiment.experiment_id
+                if experiment.tags.get("mlflow.note.content") != EXPERIMENT_NOTE:
+                    client.set_experiment_tag(experiment_id, "mlflow.note.content", EXPERIMENT_NOTE)
             else:
                 artifacts = str(root / "mlruns") if uri == local else None
-                experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+                experiment_id = client.create_experiment(
+                    EXPERIMENT, artifact_location=artifacts, tags={"mlflow.note.content": EXPERIMENT_NOTE}
+                )
     except Exception as error:
         # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
         reason = str(error).splitlines()[0]
@@ -382,27 +407,28 @@ def complete(
     run: Run,
     files_hash: str,
     checkpoints: Iterable[tuple[nn.Module, Origin]],
-    distances: Mapping[int, float],
+    validation: Mapping[int, Mapping[str, float]],
     quality: Mapping[str, float],
     files: Iterable[Path],
+    note: str,
 ) -> None:
     """Add to ``run`` what follows the training; what it has already stays.
 
     Args:
         checkpoints: the generators, each becomes a LoggedModel.
-        distances: Fréchet distance of each checkpoint by its step; linked to its LoggedModel.
+        validation: measures of each checkpoint by its step; linked to its LoggedModel.
         quality: metrics of the final generator.
         files: files and folders to keep with the run.
+        note: Markdown that the UI shows as the run's description.
     """
     client, run_id = store.client, run.info.run_id
-    last = max(distances)
     for generator, origin in checkpoints:
         model_id = _log_generator(store, run_id, generator, origin)
-        client.log_metric(
-            run_id, "quality/frechet_distance", distances[origin.step], step=origin.step, model_id=model_id
-        )
-    now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(f"quality/{key}", value, now, last) for key, value in quality.items()])
+        for key, value in validation[origin.step].items():
+            client.log_metric(run_id, f"validation/{key}", value, step=origin.step, model_id=model_id)
+    now, last = int(time.time() * 1000), max(validation)
+    metrics = [Metric(key, value, now, last) for key, value in quality.items()]
+    client.log_batch(run_id, metrics=metrics, tags=[RunTag("mlflow.note.content", note)])
     for path in files:
         if path.is_dir():
             client.log_artifacts(run_id, str(path), path.name)

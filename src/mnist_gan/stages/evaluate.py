@@ -56,7 +56,7 @@ def panel(images: Opinion, real: Opinion) -> dict[str, Any]:
         "total_variation": quality.total_variation(histogram, quality.class_histogram(real.probabilities)),
     }
     rounded = {name: round(value, 6) for name, value in measures.items()}
-    return rounded | {"class_histogram": {str(digit): part for digit, part in enumerate(histogram.tolist())}}
+    return {"judge": rounded, "digits": {str(digit): part for digit, part in enumerate(histogram.tolist())}}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from mnist_gan.engine import choose_device, choose_precision, environment
 from mnist_gan.errors import run_stage
 from mnist_gan.files import sha256
 
+AXES = ("epoch", "step")
+"""The columns of plots/quality.csv that are no measure."""
 FOLDERS = (Path("metrics"), Path("plots"))
 
 
@@ -32,10 +34,13 @@ def main() -> None:
     else:
         state = "recreated" if recreated else "completed"
         with Path("plots/quality.csv").open() as file:
-            distances = {int(row["step"]): float(row["frechet_distance"]) for row in csv.DictReader(file)}
+            rows = list(csv.DictReader(file))
+        validation = {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
         quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
-        quality.pop("frechet_distance")
-        tracking.complete(store, run, files_hash, result.checkpoints(), distances, quality, (*FOLDERS, result.TRAINING))
+        files_to_keep = (*FOLDERS, result.TRAINING)
+        tracking.complete(
+            store, run, files_hash, result.checkpoints(), validation, quality, files_to_keep, note(name, quality)
+        )
     note_another_environment()
     print(f"MLflow run {run.info.run_id} ({run.info.run_name}), generator {name[:12]}: {state}")
 
@@ -48,6 +53,14 @@ def note_another_environment() -> None:
     differences = [f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here[key] != was]
     if differences:
         print(f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one")
+
+
+def note(name: str, quality: Mapping[str, float]) -> str:
+    """The run's description, in Markdown."""
+    return (
+        f"Fréchet distance **{quality['judge/frechet_distance']:.4g}** on the judge's features "
+        f"(real images: {quality['floor/judge/frechet_distance']:.2g}).\n\nGenerator `{name}`."
+    )
 
 
 def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -37,13 +37,14 @@ def main() -> None:
         with tracking.live_run(store, origin, unfinished.run_id()) as run:
             losses = Trainer(options, engine, origin, run, unfinished).train(start)
             last_epoch = losses[-steps_per_epoch(len(split.images), options.batch_size) :].double().mean(dim=0)
+            name = content_hash()
             write_json(
                 Path("metrics/train.json"),
-                {"steps": len(losses)}
-                | {name: round(value, 6) for name, value in zip(RECORD, last_epoch.tolist(), strict=True)},
+                {"generator": name, "steps": len(losses)}
+                | {key: round(value, 6) for key, value in zip(RECORD, last_epoch.tolist(), strict=True)},
             )
             write_csv(Path("plots/losses.csv"), ("step", *RECORD), curve(losses))
-            run.complete(content_hash())
+            run.complete(name)
         unfinished.remove()
 
 
