@@ -8,11 +8,11 @@ import torch
 from conftest import ROOT, run_stage
 
 from mnist_gan import config, judge
-from mnist_gan.config import JudgeConfig
+from mnist_gan.config import FrozenConfig
 from mnist_gan.data import Split
 from mnist_gan.errors import UserError
 
-TINY = JudgeConfig(seed=3, epochs=1, batch_size=64, lr=0.004)
+TINY = FrozenConfig(seed=3, epochs=1, batch_size=64, lr=0.004)
 
 
 def weights_hash(made: judge.Judge) -> str:

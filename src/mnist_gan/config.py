@@ -49,17 +49,13 @@ class PrepareConfig(Section):
     channels: Literal[1, 3]
 
 
-class JudgeConfig(Section):
-    """Training of the digit classifier that measures quality."""
+class FrozenConfig(Section):
+    """Training of a network that measures quality: the judge and the autoencoder."""
 
     seed: Seed
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     lr: LearningRate
-
-
-class AutoencoderConfig(JudgeConfig):
-    """Training of the autoencoder, whose features know no labels."""
 
 
 class TrainConfig(Section):
@@ -100,8 +96,8 @@ class Config(Section):
 
     download: DownloadConfig
     prepare: PrepareConfig
-    judge: JudgeConfig
-    autoencoder: AutoencoderConfig
+    judge: FrozenConfig
+    autoencoder: FrozenConfig
     train: TrainConfig
     render: RenderConfig
     evaluate: EvaluateConfig
