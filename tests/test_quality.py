@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -34,12 +35,12 @@ def test_frechet_distance_of_gaussians_in_closed_form() -> None:
     scale = torch.linspace(0.5, 2, 8, dtype=torch.float64)
     wide, narrow = torch.randn(400_000, 8).double() * scale + 1, torch.randn(400_000, 8).double()
     expected = 8 + (scale - 1).square().sum().item()
-    assert quality.frechet_distance(wide, narrow) == pytest.approx(expected, rel=0.01)
+    assert quality.frechet_distance(wide, narrow).item() == pytest.approx(expected, rel=0.01)
 
 
 def test_frechet_distance_of_a_set_to_itself_is_zero(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
     features = opinions[0].features
-    assert quality.frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
+    assert quality.frechet_distance(features, features).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_frechet_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
@@ -47,7 +48,7 @@ def test_frechet_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, jud
     metric = FrechetInceptionDistance(feature=Features(), normalize=True).set_dtype(torch.float64)
     metric.update(theirs.double(), real=True)
     metric.update(ours.double(), real=False)
-    assert quality.frechet_distance(ours, theirs) == pytest.approx(metric.compute().item(), rel=1e-6)
+    assert quality.frechet_distance(ours, theirs).item() == pytest.approx(metric.compute().item(), rel=1e-6)
 
 
 def test_kernel_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
@@ -57,13 +58,13 @@ def test_kernel_distance_equals_torchmetrics(opinions: tuple[judge.Opinion, judg
     metric.set_dtype(torch.float64)
     metric.update(theirs, real=True)
     metric.update(ours, real=False)
-    assert quality.kernel_distance(ours, theirs) == pytest.approx(metric.compute()[0].item(), rel=1e-6)
+    assert quality.kernel_distance(ours, theirs).item() == pytest.approx(metric.compute()[0].item(), rel=1e-6)
 
 
 def test_kernel_distance_is_unbiased() -> None:
     """The mean over many small pairs of sets of one distribution is zero within its standard error."""
     torch.manual_seed(0)
-    draws = torch.tensor([quality.kernel_distance(torch.randn(20, 4), torch.randn(30, 4)) for _ in range(2000)])
+    draws = torch.tensor([quality.kernel_distance(torch.randn(20, 4), torch.randn(30, 4)).item() for _ in range(2000)])
     assert abs(draws.mean()) < 3 * draws.std() / math.sqrt(len(draws))
 
 
@@ -71,21 +72,23 @@ def test_noise_and_a_missing_digit_are_seen(opinions: tuple[judge.Opinion, judge
     good, real = opinions
     nines_missing = good.features[train_split.labels[:2000] != 9]
     noise = judge.opinion(judge.read(), torch.randint(256, (500, 1, 32, 32), dtype=torch.uint8))
-    floor = quality.frechet_distance(good.features, real.features)
-    assert floor < quality.frechet_distance(nines_missing, real.features)
-    assert quality.frechet_distance(noise.features, real.features) > 50 * floor
+    floor = quality.frechet_distance(good.features, real.features).item()
+    assert floor < quality.frechet_distance(nines_missing, real.features).item()
+    assert quality.frechet_distance(noise.features, real.features).item() > 50 * floor
 
 
 def test_histogram_variation_and_score_by_hand() -> None:
     certain = torch.eye(10).repeat(3, 1)
-    assert torch.equal(quality.class_histogram(certain), torch.full((10,), 0.1, dtype=torch.float64))
+    assert torch.equal(quality.class_histogram(certain), torch.full((1, 10), 0.1, dtype=torch.float64))
     one_digit = torch.eye(10)[torch.zeros(30, dtype=torch.int64)]
     assert quality.total_variation(
-        quality.class_histogram(one_digit), quality.class_histogram(certain)
-    ) == pytest.approx(0.9)
-    assert quality.classifier_score(certain) == pytest.approx(10)
-    assert quality.classifier_score(one_digit) == pytest.approx(1)
-    assert quality.classifier_score(torch.full((5, 10), 0.1)) == pytest.approx(1)
+        quality.class_histogram(one_digit), quality.class_histogram(certain)[0]
+    ).item() == pytest.approx(0.9)
+    assert quality.classes_present(quality.class_histogram(certain)).item() == 10
+    assert quality.classes_present(quality.class_histogram(one_digit)).item() == 1
+    assert quality.classifier_score(certain).item() == pytest.approx(10)
+    assert quality.classifier_score(one_digit).item() == pytest.approx(1)
+    assert quality.classifier_score(torch.full((5, 10), 0.1)).item() == pytest.approx(1)
 
 
 def test_the_extrapolated_distance_of_one_distribution_is_zero() -> None:
@@ -93,8 +96,8 @@ def test_the_extrapolated_distance_of_one_distribution_is_zero() -> None:
     torch.manual_seed(0)
     reference = torch.randn(200_000, 8)
     draws = [torch.randn(500, 8) for _ in range(30)]
-    plain = torch.tensor([quality.frechet_distance(draw, reference) for draw in draws])
-    extrapolated = torch.tensor([quality.extrapolated_frechet_distance(draw, reference) for draw in draws])
+    plain = torch.tensor([quality.frechet_distance(draw, reference).item() for draw in draws])
+    extrapolated = torch.tensor([quality.extrapolated_frechet_distance(draw, reference).item() for draw in draws])
     assert plain.mean() > 0.05
     assert abs(extrapolated.mean()) < 3 * extrapolated.std() / math.sqrt(len(draws)) < plain.mean()
 
@@ -106,49 +109,65 @@ def test_neighbours_equal_scikit_learn(opinions: tuple[judge.Opinion, judge.Opin
     ours_distances, ours_indices = quality.nearest(ours, theirs)
     assert ours_distances.numpy() == pytest.approx(distances[:, 0])
     assert (ours_indices.numpy() == indices[:, 0]).all()
-    assert quality.radii(theirs, 5).numpy() == pytest.approx(known.kneighbors(None, 5)[0][:, 4])
+    assert quality.neighbour_distances(theirs, 5).numpy() == pytest.approx(known.kneighbors(None, 5)[0])
+
+
+def test_neighbourhoods_equal_their_definitions(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
+    """Each against the whole table of distances, from scikit-learn."""
+    generated, real = opinions[0].features[:700].double(), opinions[1].features[:900].double()
+    found = quality.neighbourhoods(generated, real, quality.neighbour_distances(real, 5))
+    table = torch.from_numpy(pairwise_distances(generated.numpy(), real.numpy()))
+    among_real, among_generated = (
+        torch.from_numpy(pairwise_distances(x.numpy())).fill_diagonal_(torch.inf).sort(dim=1).values
+        for x in (real, generated)
+    )
+    assert torch.equal(found.precise, (table <= among_real[:, 2]).any(dim=1))
+    assert torch.equal(found.recalled, (table <= among_generated[:, 2:3]).any(dim=0))
+    assert torch.equal(found.density, (table <= among_real[:, 4]).sum(dim=1) / 5)
+    assert torch.equal(found.covered, table.amin(dim=0) <= among_real[:, 4])
+    assert torch.equal(found.known_generated, among_generated[:, 0] < table.amin(dim=1))
+    assert torch.equal(found.known_real, among_real[:, 0] < table.amin(dim=0))
 
 
 def test_neighbourhoods_by_hand() -> None:
-    centres, radii = torch.tensor([[0.0], [10.0]]), torch.tensor([2.0, 9.0])
-    points = torch.tensor([[0.0], [1.5], [5.0], [30.0]])
-    assert quality.neighbourhoods(points, centres, radii).tolist() == [1, 2, 1, 0]
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [100.0]])
+    generated = torch.tensor([[2.5], [50.0], [51.0], [52.0]])
+    found = quality.neighbourhoods(generated, real, quality.neighbour_distances(real, 5))
+    assert found.precise.tolist() == [True, True, True, True]  # 100 is far from all others: its ball is wide
+    assert found.recalled.tolist() == [True] * 7  # of four generated, the third nearest is far: their balls are wide
+    assert found.known_generated.tolist() == [False, True, True, True]
+    assert found.covered.tolist() == [True] * 7
 
 
-def manifold(features: Tensor, real: Tensor) -> dict[str, float]:
-    """Precision, recall, density and coverage from their definitions."""
-    inside = quality.neighbourhoods(features, real, quality.radii(real, 5))
-    return {
-        "precision": (quality.neighbourhoods(features, real, quality.radii(real, 3)) > 0).double().mean().item(),
-        "recall": (quality.neighbourhoods(real, features, quality.radii(features, 3)) > 0).double().mean().item(),
-        "density": inside.double().mean().item() / 5,
-        "coverage": (quality.nearest(real, features)[0] <= quality.radii(real, 5)).double().mean().item(),
-    }
-
-
-def test_a_missing_digit_costs_recall_and_noise_costs_precision(
-    opinions: tuple[judge.Opinion, judge.Opinion], train_split: Split
-) -> None:
-    good, real = opinions[0].features[:1500], opinions[1].features
-    floor = manifold(good, real)
-    assert min(floor["precision"], floor["recall"]) > 0.8
-    assert floor["coverage"] > 0.85
-    assert floor["density"] == pytest.approx(1, abs=0.15)
-    assert manifold(real, real)["coverage"] == 1
-
-    nines_missing = manifold(good[train_split.labels[:1500] != 9], real)
-    assert nines_missing["precision"] > floor["precision"] - 0.03
-    assert nines_missing["recall"] < floor["recall"] - 0.03
-    assert nines_missing["coverage"] < floor["coverage"] - 0.05
-
-    noise = judge.opinion(judge.read(), torch.randint(256, (500, 1, 32, 32), dtype=torch.uint8)).features
-    assert manifold(noise, real)["precision"] < 0.05
-    assert manifold(noise, real)["coverage"] < 0.05
-
-
-def test_copies_of_training_images_lie_nearer_than_test_images(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
+def test_nearest_of_a_copy_is_its_original(opinions: tuple[judge.Opinion, judge.Opinion]) -> None:
     training, test = opinions[0].features, opinions[1].features
-    copies, indices = quality.nearest(training[:100], training)
-    assert copies.max() < 1e-6  # the distances come by a matrix product, which rounds
+    distances, indices = quality.nearest(training[:100], training)
+    assert distances.max() < 1e-5  # the distances come by a matrix product, which rounds
     assert indices.tolist() == list(range(100))
     assert quality.nearest(test, training)[0].median() > 1
+
+
+def test_copying_by_hand() -> None:
+    unseen = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert quality.copying(torch.tensor([0.0, 0.5]), unseen).item() == 1
+    assert quality.copying(torch.tensor([9.0]), unseen).item() == 0
+    assert quality.copying(unseen, unseen).item() == 0.5
+
+
+def test_resamples_give_the_known_standard_errors() -> None:
+    """Of a mean: its textbook error. Of the other measures: the spread over sets that are drawn anew."""
+    torch.manual_seed(0)
+    counts = quality.resamples(400, 300)
+    assert counts.shape == (301, 400)
+    assert (counts[0] == 1).all()
+    assert (counts.sum(dim=1) == 400).all()
+    values = torch.randn(400)
+    assert quality.average(values, counts)[0].item() == pytest.approx(values.mean().item(), abs=1e-6)
+    assert quality.average(values, counts)[1:].std().item() == pytest.approx(0.05, rel=0.25)
+
+    reference = torch.randn(4000, 6)
+    draws = [torch.randn(400, 6) * 1.5 for _ in range(100)]
+    for measure in (quality.frechet_distance, quality.kernel_distance, quality.extrapolated_frechet_distance):
+        anew = torch.cat([measure(draw, reference) for draw in draws]).std()
+        errors = torch.stack([measure(draw, reference, counts[:100])[1:].std() for draw in draws[:4]])
+        assert errors.mean().item() == pytest.approx(anew.item(), rel=0.35)

@@ -1,38 +1,121 @@
-"""Measure the quality of every checkpoint against held-out images."""
+"""Measure the quality of every checkpoint: the best is chosen on one set of real images and judged on another."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mnist_gan import config, judge, quality, result
+from mnist_gan import autoencoder, config, images, judge, panel, quality, result
 from mnist_gan.data import read_prepared
 from mnist_gan.engine import keep_memory
 from mnist_gan.errors import run_stage
-from mnist_gan.files import write_csv, write_json
+from mnist_gan.files import write_atomically, write_csv, write_json
 from mnist_gan.images import to_uint8
-from mnist_gan.judge import Opinion
+from mnist_gan.panel import Estimate, Space, intervals, values
+
+SPACES = ("judge", "autoencoder")
+NEAREST = 20
+"""Samples in the picture of nearest training images."""
 
 
 def main() -> None:
-    """Write metrics/evaluate.json and plots/quality.csv."""
+    """Write metrics/evaluate.json, plots/quality.csv and plots/nearest.png.
+
+    The validation images, which choose the best checkpoint, are the last training images, as many as test images.
+    Everything in metrics/evaluate.json is measured against the test images.
+    """
     options = config.load().evaluate
     keep_memory()
-    referee = judge.read()
-    real = judge.opinion(referee, read_prepared("test").images)
-    held_in = judge.opinion(referee, read_prepared("train").images[: options.samples])
+    observer = Observer()
+    training, test = read_prepared("train"), read_prepared("test")
+    seen, unseen = observer(training.images), observer(test.images)
+    validation = seen[-len(test.images) :]
+    chooser = validation.features["judge"], quality.neighbour_distances(validation.features["judge"], 5)
 
-    rows = []
+    rows: list[tuple[float, ...]] = []
+    best = None
     for generator, origin in result.checkpoints():
         latents = seeded_latents(options.samples, origin.latent_dim, options.seed)
-        generated = judge.opinion(referee, generate(generator, latents))
-        distance = quality.frechet_distance(generated.features, real.features)
-        rows.append((origin.epoch, origin.step, distance))
-        print(f"epoch {origin.epoch}: Fréchet distance {distance:.2f}", flush=True)
+        pictures = generate(generator, latents)
+        last = observer(pictures)
+        measured = against_validation(last.features["judge"], *chooser)
+        rows.append((origin.epoch, origin.step, *measured.values()))
+        if best is None or measured["frechet_distance"] < best[1]:
+            best = origin.epoch, measured["frechet_distance"], last
+        print(f"epoch {origin.epoch}: Fréchet distance {measured['frechet_distance']:.2f}", flush=True)
+    assert best is not None
 
-    write_csv(Path("plots/quality.csv"), ("epoch", "step", "frechet_distance"), rows)
-    write_json(Path("metrics/evaluate.json"), panel(generated, real) | {"floor": panel(held_in, real)})
+    spaces = {name: Space.of(unseen.features[name], seen.features[name]) for name in SPACES}
+    write_csv(Path("plots/quality.csv"), ("epoch", "step", *measured), rows)
+    write_json(
+        Path("metrics/evaluate.json"),
+        {"samples": options.samples}
+        | report(last, unseen, spaces)
+        | {"floor": report(validation, unseen, spaces)}
+        | {"best": {"epoch": best[0]} | distances(best[2], spaces)},
+    )
+    nearest = [quality.nearest(last.features[name][:NEAREST], seen.features[name])[1] for name in SPACES]
+    shown = torch.cat([pictures[:NEAREST], *(training.images[indices] for indices in nearest)])
+    write_atomically(Path("plots/nearest.png"), images.png(images.grid(shown, NEAREST)))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """N images as the frozen networks see them."""
+
+    features: dict[str, Tensor]
+    """By space, float32 ``[N, D]``."""
+    probabilities: Tensor
+    """Of the classes, by the judge: ``[N, 10]``."""
+
+    def __getitem__(self, rows: slice) -> "Observed":
+        return Observed({name: rows_of[rows] for name, rows_of in self.features.items()}, self.probabilities[rows])
+
+
+class Observer:
+    """Both frozen networks."""
+
+    def __init__(self) -> None:
+        self.judge = judge.read()
+        self.autoencoder = autoencoder.read()
+
+    def __call__(self, images: Tensor) -> Observed:
+        """What they see in uint8 images ``[N, C, H, W]``."""
+        opinion = judge.opinion(self.judge, images)
+        code = autoencoder.features(self.autoencoder, images)
+        return Observed({"judge": opinion.features, "autoencoder": code}, opinion.probabilities)
+
+
+def against_validation(features: Tensor, reference: Tensor, neighbours: Tensor) -> dict[str, float]:
+    """The measures that are followed through the training."""
+    near = quality.neighbourhoods(features[: len(reference)], reference, neighbours)
+    return {
+        "frechet_distance": quality.frechet_distance(features, reference).item(),
+        "precision": quality.average(near.precise).item(),
+        "recall": quality.average(near.recalled).item(),
+    }
+
+
+def report(observed: Observed, unseen: Observed, spaces: dict[str, Space]) -> dict[str, Any]:
+    """All measures in both spaces, their intervals, and the part of each digit."""
+    measured = {name: panel.measures(observed.features[name], spaces[name]) for name in SPACES}
+    measured["judge"] |= panel.by_class(observed.probabilities, unseen.probabilities)
+    histogram = quality.class_histogram(observed.probabilities)[0]
+    return tabulate(measured) | {"digits": {str(digit): part for digit, part in enumerate(histogram.tolist())}}
+
+
+def distances(observed: Observed, spaces: dict[str, Space]) -> dict[str, Any]:
+    """The distances in both spaces and their intervals."""
+    return tabulate({name: panel.distances(observed.features[name], spaces[name]) for name in SPACES})
+
+
+def tabulate(measured: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
+    """Values by space, and intervals by space."""
+    return {name: values(measured[name]) for name in SPACES} | {
+        "interval": {name: intervals(measured[name]) for name in SPACES}
+    }
 
 
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
@@ -44,19 +127,6 @@ def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
 def generate(generator: nn.Module, latents: Tensor, batch_size: int = 500) -> Tensor:
     """Images uint8 ``[N, C, H, W]`` of ``generator``, in eval mode, from latents ``[N, latent_dim]``."""
     return torch.cat([to_uint8(generator(batch)) for batch in latents.split(batch_size)])
-
-
-def panel(images: Opinion, real: Opinion) -> dict[str, Any]:
-    """All measures of one set of images against the real test images, rounded to six digits."""
-    histogram = quality.class_histogram(images.probabilities)
-    measures = {
-        "frechet_distance": quality.frechet_distance(images.features, real.features),
-        "kernel_distance": quality.kernel_distance(images.features, real.features),
-        "classifier_score": quality.classifier_score(images.probabilities),
-        "total_variation": quality.total_variation(histogram, quality.class_histogram(real.probabilities)),
-    }
-    rounded = {name: round(value, 6) for name, value in measures.items()}
-    return {"judge": rounded, "digits": {str(digit): part for digit, part in enumerate(histogram.tolist())}}
 
 
 if __name__ == "__main__":

@@ -57,9 +57,19 @@ def note_another_environment() -> None:
 
 def note(name: str, quality: Mapping[str, float]) -> str:
     """The run's description, in Markdown."""
+
+    def distance(space: str) -> str:
+        interval = f"interval/{space}/frechet_distance"
+        return (
+            f"Fréchet distance **{quality[f'{space}/frechet_distance']:.4g}** "
+            f"({quality[f'{interval}/low']:.4g} to {quality[f'{interval}/high']:.4g}) on the {space}'s features; "
+            f"real images have {quality[f'floor/{space}/frechet_distance']:.2g}."
+        )
+
     return (
-        f"Fréchet distance **{quality['judge/frechet_distance']:.4g}** on the judge's features "
-        f"(real images: {quality['floor/judge/frechet_distance']:.2g}).\n\nGenerator `{name}`."
+        f"{distance('judge')}\n\n{distance('autoencoder')}\n\n"
+        f"It draws {quality['judge/digits_present']:.0f} of 10 digits. By validation the best checkpoint is that of "
+        f"epoch {quality['best/epoch']:.0f}.\n\nGenerator `{name}`."
     )
 
 

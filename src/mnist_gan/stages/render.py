@@ -5,31 +5,37 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnist_gan import config, images, result
+from mnist_gan import config, images, judge, result
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_atomically
 from mnist_gan.images import to_uint8
 
 PLOTS = Path("plots")
 PROGRESSION_ROWS = 10
+DRAWN = 2000
+"""Images that the rows of digits are chosen from."""
 
 
 def main() -> None:
-    """Write plots/samples.png, plots/progression.png and plots/interpolation.png."""
+    """Write four pictures and two animations to plots/."""
     options = config.load().render
     generator, origin = result.read_generator()
     samples = torch.stack(list(result.read_samples().values()))
-    columns = options.columns
+    columns, steps = options.columns, options.interpolation_steps
+    strips = interpolation(generator, origin.latent_dim, columns, steps)
     pictures = {
         "samples": images.grid(samples[-1], columns=5),
         "progression": images.grid(progression(samples, columns), columns),
-        "interpolation": images.grid(
-            interpolation(generator, origin.latent_dim, columns, options.interpolation_steps),
-            options.interpolation_steps,
-        ),
+        "interpolation": images.grid(strips, steps),
+        "digits": images.grid(by_digit(generator, origin.latent_dim, columns), columns),
     }
     for name, picture in pictures.items():
         write_atomically(PLOTS / f"{name}.png", images.png(picture))
+
+    training = [images.grid(moment, columns=5) for moment in samples]
+    write_atomically(PLOTS / "progression.gif", images.gif(training, frame_ms=200, last_ms=3000))
+    there = [images.grid(moment, columns) for moment in strips.unflatten(0, (columns, steps)).transpose(0, 1)]
+    write_atomically(PLOTS / "interpolation.gif", images.gif(there + there[-2:0:-1], frame_ms=120, last_ms=120))
 
 
 def progression(samples: Tensor, columns: int) -> Tensor:
@@ -51,6 +57,27 @@ def interpolation(generator: nn.Module, latent_dim: int, rows: int, steps: int) 
     latents = images.fixed_latents(rows, latent_dim)
     path = [images.slerp(start, end, steps) for start, end in zip(latents, latents.roll(-1, 0), strict=True)]
     return to_uint8(generator(torch.cat(path)))
+
+
+@torch.inference_mode()
+def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
+    """One row a digit, from the image that the judge is surest of to the one it is least sure of.
+
+    The images are spread evenly over all that it takes for the digit; where they are fewer than ``columns``, black
+    ones follow.
+
+    Returns:
+        Images uint8 ``[10 * columns, C, H, W]``.
+    """
+    generated = to_uint8(generator(images.fixed_latents(DRAWN, latent_dim)))
+    surest = judge.opinion(judge.read(), generated).probabilities.max(dim=1)
+    rows = generated.new_zeros(10, columns, *generated.shape[1:])
+    for digit, row in enumerate(rows):
+        drawn = (surest.indices == digit).nonzero().squeeze(1)
+        drawn = drawn[surest.values[drawn].argsort(descending=True, stable=True)]
+        spread = torch.linspace(0, len(drawn) - 1, min(columns, len(drawn))).round().long()
+        row[: len(spread)] = generated[drawn[spread]]
+    return rows.flatten(0, 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""All measures of a set of images against real ones in one space of features, each with its interval."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mnist_gan import quality
+
+REPLICATES = 100
+"""Of the bootstrap; 50 to 200 are enough for a standard error (Efron and Tibshirani 1993, section 6.4)."""
+
+
+class Estimate(NamedTuple):
+    """A value with its 95% interval: 1.96 bootstrap standard errors to both sides.
+
+    The interval says where another draw of images from the same generator would put the value, with as many images
+    and the same real ones. How far another training would move it, only other seeds say.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(values: Tensor) -> Estimate:
+    """From a measure's values ``[1 + REPLICATES]``, the first of the images as they are."""
+    value, error = values[0].item(), values[1:].std().item()
+    return Estimate(value, value - 1.96 * error, value + 1.96 * error)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The real images in one space of features."""
+
+    test: Tensor
+    """Features ``[M, D]`` of the images that measures are taken against."""
+    neighbours: Tensor
+    """Of ``test``: ``quality.neighbour_distances(test, 5)``."""
+    training: Tensor
+    """Features ``[T, D]`` of all training images."""
+    unseen: Tensor
+    """Distance ``[M]`` of each test image to its nearest training image."""
+
+    @classmethod
+    def of(cls, test: Tensor, training: Tensor) -> "Space":
+        """The space that has ``test`` and ``training`` as features."""
+        return cls(test, quality.neighbour_distances(test, 5), training, quality.nearest(test, training)[0])
+
+
+def distances(features: Tensor, space: Space) -> dict[str, Estimate]:
+    """The Fréchet distance of ``features`` ``[N, D]``, and what infinitely many images would have."""
+    counts = quality.resamples(len(features), REPLICATES)
+    parts = quality.growing_parts(len(features))
+    frechet = quality.frechet_distances(features, space.test, parts, counts)
+    return {
+        "frechet_distance": estimate(frechet[:, -1]),
+        "frechet_distance_infinite": estimate(quality.extrapolate(parts, frechet)),
+    }
+
+
+def measures(features: Tensor, space: Space) -> dict[str, Estimate]:
+    """Every measure of ``features`` ``[N, D]`` that needs no labels.
+
+    Measures of neighbours take as many images as there are test images, or all of fewer. What counts real images
+    (recall, coverage) is resampled over them, for an image drawn twice has no neighbourhood.
+    """
+    counts = quality.resamples(len(features), REPLICATES)
+    some = features[: len(space.test)]
+    near = quality.neighbourhoods(some, space.test, space.neighbours)
+    over_some = quality.resamples(len(some), REPLICATES)
+    over_real = quality.resamples(len(space.test), REPLICATES, seed=1)
+    known = quality.average(near.known_generated, over_some) + quality.average(near.known_real, over_real)
+    to_training, _ = quality.nearest(features, space.training)
+    return distances(features, space) | {
+        "kernel_distance": estimate(quality.kernel_distance(features, space.test, counts)),
+        "precision": estimate(quality.average(near.precise, over_some)),
+        "recall": estimate(quality.average(near.recalled, over_real)),
+        "density": estimate(quality.average(near.density, over_some)),
+        "coverage": estimate(quality.average(near.covered, over_real)),
+        "neighbour_accuracy": estimate(known / 2),
+        "copying": estimate(quality.copying(to_training, space.unseen, counts)),
+    }
+
+
+def by_class(probabilities: Tensor, reference: Tensor) -> dict[str, Estimate]:
+    """The measures of class probabilities ``[N, K]`` against those of the test images ``[M, K]``."""
+    counts = quality.resamples(len(probabilities), REPLICATES)
+    histogram = quality.class_histogram(probabilities, counts)
+    real = quality.class_histogram(reference)[0]
+    return {
+        "classifier_score": estimate(quality.classifier_score(probabilities, counts)),
+        "total_variation": estimate(quality.total_variation(histogram, real)),
+        "digits_present": estimate(quality.classes_present(histogram)),
+    }
+
+
+def values(estimates: dict[str, Estimate]) -> dict[str, float]:
+    """The values alone, to six digits behind the point."""
+    return {name: round(estimate.value, 6) for name, estimate in estimates.items()}
+
+
+def intervals(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    """The intervals alone, to six digits behind the point."""
+    return {
+        name: {"low": round(estimate.low, 6), "high": round(estimate.high, 6)} for name, estimate in estimates.items()
+    }
