@@ -32,9 +32,9 @@ def main() -> None:
     for name, picture in pictures.items():
         write_atomically(PLOTS / f"{name}.png", images.png(picture))
 
-    training = [images.grid(moment, columns=5) for moment in samples]
+    training = [images.grid(moment, columns=5, scale=1) for moment in samples]
     write_atomically(PLOTS / "progression.gif", images.gif(training, frame_ms=200, last_ms=3000))
-    there = [images.grid(moment, columns) for moment in strips.unflatten(0, (columns, steps)).transpose(0, 1)]
+    there = [images.grid(moment, columns, scale=1) for moment in strips.unflatten(0, (columns, steps)).transpose(0, 1)]
     write_atomically(PLOTS / "interpolation.gif", images.gif(there + there[-2:0:-1], frame_ms=120, last_ms=120))
 
 
