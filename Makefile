@@ -7,13 +7,23 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test slow-test lint format bench ui lock container clean
+.PHONY: help repro compare promote test slow-test lint format bench ui lock container clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED)  ## bring every stage up to date: data, training, pictures, quality, MLflow run
 	dvc repro
+
+GAN_EPOCHS ?= 100
+DCGAN_EPOCHS ?= 10
+SEEDS ?= 0 1 2
+
+compare: $(INSTALLED)  ## train GAN and DCGAN with several seeds and report who is better; GAN_EPOCHS, DCGAN_EPOCHS, SEEDS
+	python -m mnist_gan.sweep --epochs gan=$(GAN_EPOCHS) dcgan=$(DCGAN_EPOCHS) --seeds $(SEEDS)
+
+promote: $(INSTALLED)  ## register the best generator; make it champion if it beats the present one
+	python -m mnist_gan.promote
 
 test: lint  ## lint, type check and test
 	pytest

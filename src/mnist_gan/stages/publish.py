@@ -28,6 +28,7 @@ def main() -> None:
         run = tracking.recreate(store, name, origin, result.read_losses(), grids, origin.step // origin.epoch)
 
     files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    files += [result.FINAL, result.TRAINING]
     files_hash = sha256("".join(f"{path} {sha256(path.read_bytes())}\n" for path in files).encode())
     if tracking.is_complete(run, files_hash):
         state = "up to date"
@@ -37,10 +38,8 @@ def main() -> None:
             rows = list(csv.DictReader(file))
         validation = {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
         quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
-        files_to_keep = (*FOLDERS, result.TRAINING)
-        tracking.complete(
-            store, run, files_hash, result.checkpoints(), validation, quality, files_to_keep, note(name, quality)
-        )
+        kept = (*FOLDERS, result.FINAL, result.TRAINING)
+        tracking.complete(store, run, files_hash, result.checkpoints(), validation, quality, kept, note(name, quality))
     note_another_environment()
     print(f"MLflow run {run.info.run_id} ({run.info.run_name}), generator {name[:12]}: {state}")
 

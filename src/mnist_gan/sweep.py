@@ -1,0 +1,95 @@
+"""Train each variant with each seed through DVC's queue, then write their comparison.
+
+An experiment is named by its variant, epochs and seed, and by what else determines its result: the code of the stages and
+params.yaml. One that is there and published in MLflow is not run again.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from mnist_gan import compare, runs, tracking
+from mnist_gan.errors import UserError, run_stage
+
+
+def main() -> None:
+    """Queue what is missing, work the queue off, write reports/."""
+    options = parser().parse_args()
+    store = tracking.connect()
+    state = state_hash()
+    changes = {
+        f"{variant}-{epochs}-seed{seed}-{state}": {"variant": variant, "epochs": epochs, "seed": seed}
+        for variant, epochs in options.epochs
+        for seed in options.seeds
+    }
+    there = {runs.content_hash(run) for run in runs.published(store)}
+    waiting = dvc("queue", "status")
+    for name, change in changes.items():
+        if generator(name) in there:
+            print(f"{name}: is there", flush=True)
+        elif name not in waiting:
+            if generator(name):
+                dvc("exp", "remove", name)
+            dvc("exp", "run", "--queue", "--name", name, *(f"-Strain.{key}={value}" for key, value in change.items()))
+            print(f"{name}: queued", flush=True)
+    if any(generator(name) not in there for name in changes):
+        subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--run-all"], check=False)
+    made = {name: generator(name) for name in changes}
+    if failed := [name for name, content_hash in made.items() if content_hash is None]:
+        raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
+    compare.write(store, runs.named(store, [str(content_hash) for content_hash in made.values()]), options.output)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(prog="python -m mnist_gan.sweep", description=__doc__)
+    made.add_argument("--epochs", nargs="+", type=variant_and_epochs, metavar="VARIANT=EPOCHS", required=True)
+    made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
+    return made
+
+
+def variant_and_epochs(text: str) -> tuple[str, int]:
+    """``gan=100`` as ``("gan", 100)``."""
+    variant, _, epochs = text.partition("=")
+    return variant, int(epochs)
+
+
+def state_hash() -> str:
+    """Seven digits for the working tree's stages: their code, dvc.yaml, params.yaml and the frozen networks."""
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text())
+    code = {dep for stage in pipeline["stages"].values() for dep in stage["deps"] if dep.startswith("src/")}
+    frozen = map(str, Path("models").glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for path in sorted({*code, *frozen, "dvc.yaml", "params.yaml"}):
+        digest.update(path.encode() + Path(path).read_bytes())
+    return digest.hexdigest()[:7]
+
+
+def generator(name: str) -> str | None:
+    """SHA-256 of the generator that the experiment with this name made; None where there is none."""
+    listed = subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True, check=True
+    )
+    for reference in listed.stdout.split():
+        if reference.endswith(f"/{name}"):
+            shown = subprocess.run(["git", "show", f"{reference}:metrics/train.json"], capture_output=True, check=True)
+            return str(json.loads(shown.stdout)["generator"])
+    return None
+
+
+def dvc(*arguments: str) -> str:
+    """What ``dvc`` prints; raises UserError with its complaint where it fails."""
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    run_stage(main)
