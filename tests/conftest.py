@@ -72,13 +72,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small(mnist: Path, workspace: Path) -> Path:
-    """A workspace with 1,024 training and 1,000 test images of 16 pixels, the judge, and params for one quick epoch."""
+    """A workspace of 1,024 training and 1,000 test images of 16 pixels, the frozen networks, and quick params."""
     for name, count in (("train", 1024), ("test", 1000)):
         whole = read_split(mnist, name)
         # Every other pixel of each row and column: real digits, small.
         data.write_prepared(name, Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone()))
     (workspace / "models").mkdir()
-    shutil.copy(ROOT / "models/judge.safetensors", workspace / "models")
+    for frozen in ("judge", "autoencoder"):
+        shutil.copy(ROOT / f"models/{frozen}.safetensors", workspace / "models")
     set_params(
         workspace, train__variant="gan", train__epochs=2,
         train__batch_size=64, train__sample_interval=4, train__checkpoint_interval=1,
