@@ -4,20 +4,16 @@ import argparse
 import base64
 import io
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "svg")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -25,7 +21,7 @@ from mnist_gan import runs as published_runs
 from mnist_gan import tracking, verdict
 from mnist_gan.errors import UserError, run_stage
 from mnist_gan.files import write_atomically
-from mnist_gan.runs import PRIMARY, content_hash, differing
+from mnist_gan.runs import PRIMARY, VALIDATION, Run, artifact, content_hash, differing, estimate, history
 from mnist_gan.tracking import Store
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -152,15 +148,6 @@ def decide(groups: Sequence[Configuration]) -> str:
     return verdict.sentence(distances(groups))
 
 
-def artifact(store: Store, run: Run, path: str) -> bytes:
-    """The bytes of one of the run's files."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(store.client.download_artifacts(run.info.run_id, path, folder)).read_bytes()
-        except (OSError, MlflowException):
-            raise UserError(f"run {run.info.run_id} has no {path} any more: remove it or `dvc repro` it") from None
-
-
 def panel(groups: Sequence[Configuration]) -> list[dict[str, Any]]:
     """Per space, a row for each measure: its floor and, by configuration, mean and interval over seeds."""
     first = groups[0].runs[0].data.metrics
@@ -197,8 +184,8 @@ def describe(store: Store, group: Configuration, run: Run) -> dict[str, str]:
     metrics, tags = run.data.metrics, run.data.tags
 
     def distance(space: str) -> str:
-        name = f"{space}/frechet_distance"
-        return f"{metrics[name]:.4g} ({metrics[f'interval/{name}/low']:.4g} to {metrics[f'interval/{name}/high']:.4g})"
+        value, low, high = estimate(run, f"{space}/frechet_distance")
+        return f"{value:.4g} ({low:.4g} to {high:.4g})"
 
     return {
         "configuration": group.label,
@@ -222,9 +209,9 @@ def charts(store: Store, groups: Sequence[Configuration]) -> dict[str, bytes]:
     by_title: dict[str, Any] = {
         "Generator loss": ("train/loss_g", "epoch", "nats", "linear"),
         "Discriminator loss": ("train/loss_d", "epoch", "nats", "linear"),
-        "Fréchet distance by epoch": ("validation/frechet_distance", "epoch", "to the validation images", "log"),
+        "Fréchet distance by epoch": (VALIDATION, "epoch", "to the validation images", "log"),
         "Fréchet distance by training second": (
-            "validation/frechet_distance", "training second", "to the validation images", "log",
+            VALIDATION, "training second", "to the validation images", "log",
         ),
         "Precision by epoch": ("validation/precision", "epoch", "share of samples", "linear"),
         "Recall by epoch": ("validation/recall", "epoch", "share of real images", "linear"),
@@ -264,12 +251,6 @@ def charts(store: Store, groups: Sequence[Configuration]) -> dict[str, bytes]:
         plt.close(figure)
         drawn[title] = buffer.getvalue()
     return drawn
-
-
-def history(store: Store, run: Run, metric: str) -> NDArray[np.float64]:
-    """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step."""
-    points = sorted(store.client.get_metric_history(run.info.run_id, metric), key=lambda point: point.step)
-    return np.array([(point.step, point.value, point.timestamp / 1000) for point in points]).reshape(-1, 3).T
 
 
 def training_seconds(epochs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,16 +1,26 @@
 """Published runs as MLflow holds them: found, grouped into configurations, and held against one ruler."""
 
 import math
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from mlflow.entities import Run
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import numpy as np
+from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from mnist_gan.errors import UserError
+from mnist_gan.panel import Estimate
 from mnist_gan.tracking import CONTENT_TAG, Store
 
 PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
+VALIDATION = "validation/frechet_distance"
+"""The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
 PUBLISHED = f"attributes.status = 'FINISHED' AND tags.published != '' AND metrics.`{PRIMARY}` >= 0"
 
 
@@ -58,6 +68,31 @@ def named(store: Store, names: Iterable[str]) -> list[Run]:
             raise UserError(f"run {name!r} {found}; give the start of a run's id or of its generator's hash")
         chosen.append(fits[0])
     return chosen
+
+
+def artifact(store: Store, run: Run, path: str) -> bytes:
+    """The bytes of one of the run's files.
+
+    Raises:
+        UserError: the store does not have it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(store.client.download_artifacts(run.info.run_id, path, folder)).read_bytes()
+        except (OSError, MlflowException):
+            raise UserError(f"run {run.info.run_id} has no {path} any more: remove it or `dvc repro` it") from None
+
+
+def history(store: Store, run: Run, metric: str) -> NDArray[np.float64]:
+    """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step."""
+    points = sorted(store.client.get_metric_history(run.info.run_id, metric), key=lambda point: point.step)
+    return np.array([(point.step, point.value, point.timestamp / 1000) for point in points]).reshape(-1, 3).T
+
+
+def estimate(run: Run, metric: str) -> Estimate:
+    """The final generator's value of a measure, with its bootstrap interval."""
+    metrics = run.data.metrics
+    return Estimate(metrics[metric], metrics[f"interval/{metric}/low"], metrics[f"interval/{metric}/high"])
 
 
 def content_hash(run: Run) -> str:

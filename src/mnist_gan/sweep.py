@@ -1,7 +1,7 @@
 """Train each variant with each seed through DVC's queue, then write their comparison.
 
-An experiment is named by its variant, epochs and seed, and by what else determines its result: the code of the stages and
-params.yaml. One that is there and published in MLflow is not run again.
+An experiment is named by its variant, epochs and seed, and by what else determines its result: the code of the stages
+and params.yaml. One that is there and published in MLflow is not run again.
 """
 
 import argparse
@@ -24,8 +24,8 @@ def main() -> None:
     state = state_hash()
     changes = {
         f"{variant}-{epochs}-seed{seed}-{state}": {"variant": variant, "epochs": epochs, "seed": seed}
-        for variant, epochs in options.epochs
         for seed in options.seeds
+        for variant, epochs in options.epochs
     }
     there = {runs.content_hash(run) for run in runs.published(store)}
     waiting = dvc("queue", "status")

@@ -1,4 +1,7 @@
-"""Everything that touches MLflow; no other module imports it.
+"""Runs as they are written to MLflow.
+
+Beside this module, ``runs`` reads them, ``registry`` registers their generators and ``serving`` serves these; no other
+imports mlflow.
 
 One result is one run: a run whose tag ``generator.sha256`` is the result's content hash. ``live_run`` writes it
 while the training goes on; ``find`` finds it again; ``recreate`` writes it from the result's files where the
@@ -18,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,6 @@ import mlflow.store.db.utils
 import numpy as np
 import psutil
 import safetensors.torch
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -438,8 +441,28 @@ def complete(
 
 
 def _log_generator(store: Store, run_id: str, generator: nn.Module, origin: Origin) -> str:
-    """The id of the LoggedModel of ``generator``, made unless the run has it whole."""
-    name = f"{origin.variant}-epoch-{origin.epoch:04}"
+    """The id of the LoggedModel of ``generator``."""
+    latents = np.zeros((2, origin.latent_dim), np.float32)
+    signature = ModelSignature(
+        Schema([TensorSpec(latents.dtype, (-1, origin.latent_dim))]),
+        Schema([TensorSpec(latents.dtype, (-1, *origin.image_shape))]),
+    )
+
+    def save(path: Path, model: Model) -> None:
+        mlflow.pytorch.save_model(
+            generator,
+            path,
+            mlflow_model=model,
+            signature=signature,
+            input_example=latents,
+            pip_requirements=requirements("mlflow", "torch"),
+        )
+
+    return log_model(store, run_id, f"{origin.variant}-epoch-{origin.epoch:04}", origin.epoch, origin.step, save)
+
+
+def log_model(store: Store, run_id: str, name: str, epoch: int, step: int, save: Callable[[Path, Model], None]) -> str:
+    """The id of the run's LoggedModel ``name``, written by ``save`` unless the run has it whole."""
     for model in store.client.search_logged_models(
         [store.experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"
     ):
@@ -450,25 +473,18 @@ def _log_generator(store: Store, run_id: str, generator: nn.Module, origin: Orig
         store.experiment_id,
         name=name,
         source_run_id=run_id,
-        params={"epoch": str(origin.epoch), "step": str(origin.step)},
+        params={"epoch": str(epoch), "step": str(step)},
         model_type="generator",
-    )
-    latents = np.zeros((2, origin.latent_dim), np.float32)
-    signature = ModelSignature(
-        Schema([TensorSpec(latents.dtype, (-1, origin.latent_dim))]),
-        Schema([TensorSpec(latents.dtype, (-1, *origin.image_shape))]),
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
-        mlflow.pytorch.save_model(
-            generator,
-            path,
-            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
-            signature=signature,
-            input_example=latents,
-            pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
-        )
+        save(path, Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id))
         store.client.log_model_artifacts(model.model_id, str(path))
     store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, origin.step)])
+    store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
     return str(model.model_id)
+
+
+def requirements(*packages: str) -> list[str]:
+    """``packages`` at their versions here, without a build's local part, which no index has."""
+    return [f"{package}=={version(package).partition('+')[0]}" for package in packages]

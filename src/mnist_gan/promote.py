@@ -1,0 +1,85 @@
+"""Register the best generator, and make it the champion if it beats the present one.
+
+The best is the one nearest to the validation images. The test images, which have no part in that choice, decide whether
+it beats the champion: its distance must lie below the champion's by more than the 95% bootstrap intervals of both.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mnist_gan import registry, runs, tracking
+from mnist_gan.errors import UserError, run_stage
+from mnist_gan.panel import Estimate
+from mnist_gan.runs import PRIMARY, VALIDATION, Run, content_hash
+
+
+def main() -> None:
+    """Promote the run that the command line names, or the best."""
+    options = parser().parse_args()
+    store = tracking.connect()
+    holder = registry.champion(store)
+    if options.run:
+        (candidate,) = runs.named(store, [options.run])
+    else:
+        candidate = best(runs.published(store), holder)
+    version = registry.register(store, candidate)
+    print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
+    promoted, reason = decide(candidate, holder)
+    if promoted:
+        registry.crown(store, version)
+    print(f"{'is' if promoted else 'does not become'} champion: {reason}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(prog="python -m mnist_gan.promote", description=__doc__)
+    made.add_argument("--run", help="start of a run id or of a generator's hash, or a run's name; else the best run")
+    return made
+
+
+def best(published: Sequence[Run], holder: Run | None) -> Run:
+    """The run nearest to the validation images, of those that were measured as ``holder`` was.
+
+    Raises:
+        UserError: there is no run, or there is no holder and runs were measured differently.
+    """
+    comparable = [run for run in published if holder is None or runs.one_ruler([run, holder])]
+    if not comparable:
+        raise UserError("no published run to promote: `dvc repro` makes one")
+    if not runs.one_ruler(comparable):
+        raise UserError("the runs were measured differently, so that none is the best: name one with --run")
+    return min(comparable, key=lambda run: run.data.metrics[VALIDATION])
+
+
+def decide(candidate: Run, holder: Run | None) -> tuple[bool, str]:
+    """Whether ``candidate`` is to be champion in the place of ``holder``, and why."""
+    if holder is None:
+        return True, "there was none before"
+    if content_hash(candidate) == content_hash(holder):
+        return False, "it is the champion already, and no other is nearer to the validation images"
+    if not runs.one_ruler([candidate, holder]):
+        return (
+            False,
+            f"{describe(holder)}, the present one, was measured differently; `dvc repro` of each measures anew",
+        )
+    new, old = runs.estimate(candidate, PRIMARY), runs.estimate(holder, PRIMARY)
+    distances = f"Fréchet distance {interval(new)} against {interval(old)} of the present one, {describe(holder)}"
+    if new.high < old.low:
+        return True, f"{distances}: the intervals are apart"
+    if new.low > old.high:
+        return False, f"{distances}: it is worse"
+    return False, f"{distances}: the intervals overlap, so that the evidence is not enough"
+
+
+def describe(run: Run) -> str:
+    """The run in a few words."""
+    return f"{run.info.run_name}, generator {content_hash(run)[:12]}"
+
+
+def interval(estimate: Estimate) -> str:
+    """An estimate with its interval."""
+    return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
+
+
+if __name__ == "__main__":
+    run_stage(main)
