@@ -3,14 +3,19 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from mnist_gan import data
 from mnist_gan.data import Split
@@ -24,8 +29,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a stage as dvc does, in ``folder``, and capture what it prints."""
+    return run_python("-m", f"mnist_gan.stages.{name}", folder=folder, **environment)
+
+
+def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with the project's code, in ``folder``, and capture what it prints."""
     return subprocess.run(
-        [sys.executable, "-m", f"mnist_gan.stages.{name}"],
+        [sys.executable, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
         capture_output=True,
@@ -73,19 +83,94 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small(mnist: Path, workspace: Path) -> Path:
     """A workspace of 1,024 training and 1,000 test images of 16 pixels, the frozen networks, and quick params."""
+    make_small(mnist, workspace)
+    return workspace
+
+
+def make_small(mnist: Path, folder: Path) -> None:
+    """Fill the current ``folder``, which has params.yaml, for quick stages on a part of ``mnist``."""
     for name, count in (("train", 1024), ("test", 1000)):
         whole = read_split(mnist, name)
         # Every other pixel of each row and column: real digits, small.
         data.write_prepared(name, Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone()))
-    (workspace / "models").mkdir()
+    (folder / "models").mkdir()
     for frozen in ("judge", "autoencoder"):
-        shutil.copy(ROOT / f"models/{frozen}.safetensors", workspace / "models")
+        shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
     set_params(
-        workspace, train__variant="gan", train__epochs=2,
+        folder, train__variant="gan", train__epochs=2,
         train__batch_size=64, train__sample_interval=4, train__checkpoint_interval=1,
         train__device="cpu", evaluate__samples=1000,
     )  # fmt: skip
-    return workspace
+
+
+RESULT = """
+from mnist_gan.errors import run_stage
+from mnist_gan.stages import evaluate, publish, render, train
+for stage in train, render, evaluate, publish:
+    run_stage(stage.main)
+"""
+"""The stages that make a result and its run, in one process."""
+
+
+@pytest.fixture(scope="session")
+def published(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose mlflow.db holds four results: GAN and DCGAN, with seeds 0 and 1, the DCGANs trained for longer."""
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copy(ROOT / "params.yaml", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_small(mnist, folder)
+        for variant, epochs in (("gan", 2), ("dcgan", 6)):
+            for seed in (0, 1):
+                set_params(folder, train__variant=variant, train__epochs=epochs, train__seed=seed)
+                done = run_python("-c", RESULT, folder=folder)
+                assert done.returncode == 0, done.stderr
+    return folder
+
+
+@contextmanager
+def mlflow_process(
+    *command: str, folder: Path, health: str = "/health", **environment: str
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The URI and process of ``mlflow *command`` on a free port of loopback, once it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(f"{uri}{health}"):
+                break
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.1)
+    yield uri, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """Headless Chromium; a test without it skips, except in CI, which installs it."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        assert "CI" not in os.environ, "CI needs chromium and chromium-driver"
+        pytest.skip("chromium and its driver are not installed")
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
 
 
 def read_split(folder: Path, name: str) -> Split:

@@ -60,7 +60,8 @@ class Project:
 
     def run(self, *command: str) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        here = os.environ | {"PATH": path, "PYTHONPATH": "src"}
+        done = subprocess.run(command, cwd=self.folder, env=here, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -154,6 +155,26 @@ def test_a_temporary_experiment_lands_in_the_same_store(project: Project) -> Non
     assert new.data.params["train.seed"] == "1"
     assert (Path(new.info.artifact_uri) / "plots/samples.png").exists()
     assert new.info.artifact_uri.startswith(str(project.folder))
+
+
+def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
+    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--epochs", "gan=1", "--seeds", "2", "3")
+    known = {run.info.run_id for run in project.runs()}
+    output = project.run(*sweep)
+    names = re.findall(r"(gan-1-seed[23]-[0-9a-f]{7}): queued", output)
+    assert len(names) == 2
+    new = [run for run in project.runs() if run.info.run_id not in known]
+    assert {run.data.tags["dvc.experiment"] for run in new} == set(names)
+    report = (project.folder / "reports/compare.md").read_text()
+    assert all(run.data.tags["generator.sha256"] in report for run in new)
+
+    shutil.rmtree(project.folder / "reports")
+    output = project.run(*sweep)
+    assert sorted(re.findall(r"(\S+): is there", output)) == sorted(names)
+    assert "Reproducing experiment" not in output
+    assert (project.folder / "reports/compare.md").read_text() == report
+    assert len(project.runs()) == len(known) + 2
+    assert project.run("git", "status", "--porcelain") == ""
 
 
 def test_dvc_shows_what_was_made(project: Project) -> None:

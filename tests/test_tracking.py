@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import ROOT, run_stage, set_params
+from conftest import ROOT, mlflow_process, run_stage, set_params
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -260,29 +259,12 @@ def test_a_silent_server_is_given_up_in_time(small: Path) -> None:
 @pytest.fixture
 def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """The URI and process of a real tracking server."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{workspace}/server.db"),
-            *("--artifacts-destination", str(workspace / "server")),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    uri = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{uri}/health"):
-                break
-        except OSError:
-            time.sleep(0.1)
-    yield uri, process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
+    with mlflow_process(
+        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+        *("--artifacts-destination", str(workspace / "server")),
+        folder=workspace,
+    ) as server:
+        yield server
 
 
 def test_a_server_gets_the_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import io
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -169,12 +170,13 @@ def panel(groups: Sequence[Configuration]) -> list[dict[str, Any]]:
 
 
 def over_seeds(values: Sequence[float]) -> str:
-    """The mean with half the width of its 95% t-interval over seeds; a single value alone."""
+    """The mean with half the width of its 95% t-interval over seeds, in two digits of the latter; one value alone."""
     mean = np.mean(values)
-    if len(values) == 1:
-        return f"{mean:.3g}"
+    if len(set(values)) == 1:
+        return f"{mean:.3g}" if len(values) == 1 else f"{mean:.3g} ± 0"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{mean:.3g} ± {half:.2g}"
+    decimals = max(0, 1 - math.floor(math.log10(half)))
+    return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 
 
 def describe(store: Store, group: Configuration, run: Run) -> dict[str, str]:

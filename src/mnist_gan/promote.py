@@ -56,7 +56,7 @@ def decide(candidate: Run, holder: Run | None) -> tuple[bool, str]:
     if holder is None:
         return True, "there was none before"
     if content_hash(candidate) == content_hash(holder):
-        return False, "it is the champion already, and no other is nearer to the validation images"
+        return False, "it is the champion already"
     if not runs.one_ruler([candidate, holder]):
         return (
             False,

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import mlflow.pyfunc
+import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -78,6 +79,7 @@ def _log_served(store: Store, run: Run) -> str:
                 artifacts={"generator": str(generator)},
                 code_paths=[str(package)],
                 signature=SIGNATURE,
+                input_example=pd.DataFrame({"seed": [0]}),
                 pip_requirements=requirements(
                     *("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml"),
                     *("safetensors", "torch", "torchvision"),

@@ -7,6 +7,7 @@ and params.yaml. One that is there and published in MLflow is not run again.
 import argparse
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def main() -> None:
         for variant, epochs in options.epochs
     }
     there = {runs.content_hash(run) for run in runs.published(store)}
-    waiting = dvc("queue", "status")
+    waiting = pending()
     for name, change in changes.items():
         if generator(name) in there:
             print(f"{name}: is there", flush=True)
@@ -58,6 +59,16 @@ def variant_and_epochs(text: str) -> tuple[str, int]:
     """``gan=100`` as ``("gan", 100)``."""
     variant, _, epochs = text.partition("=")
     return variant, int(epochs)
+
+
+def pending() -> set[str]:
+    """The names of the experiments that are queued or running; what a killed worker left as running is given up."""
+    status = dvc("queue", "status")
+    found = dict(re.findall(r"^\w{7} +(\S+) .* (Queued|Running) *$", status, re.MULTILINE))
+    orphans = {name for name, state in found.items() if state == "Running"} if "status: 0 active" in status else set()
+    if orphans:
+        dvc("queue", "kill", "--force", *orphans)
+    return found.keys() - orphans
 
 
 def state_hash() -> str:
