@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import ROOT, set_params
@@ -58,10 +59,13 @@ class Project:
         self.run("git", "config", "user.email", "test@example.org")
         self.commit("start")
 
-    def run(self, *command: str) -> str:
+    @property
+    def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        here = os.environ | {"PATH": path, "PYTHONPATH": "src"}
-        done = subprocess.run(command, cwd=self.folder, env=here, capture_output=True, text=True)
+        return os.environ | {"PATH": path, "PYTHONPATH": "src"}
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -175,6 +179,28 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
     assert (project.folder / "reports/compare.md").read_text() == report
     assert len(project.runs()) == len(known) + 2
     assert project.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(project: Project) -> None:
+    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--epochs", "gan=8", "--seeds", "4", "5")
+    known = {run.info.run_id for run in project.runs()}
+    process = subprocess.Popen(
+        sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list(project.folder.glob(".unfinished/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    for found in psutil.process_iter(["cwd"]):
+        if (found.info["cwd"] or "").startswith(str(project.folder)):
+            found.kill()
+    process.wait()
+
+    output = project.run(*sweep)
+    assert "going on after step" in output
+    new = [run for run in project.runs() if run.info.run_id not in known]
+    assert [run.info.status for run in new] == ["FINISHED", "FINISHED"]
+    assert (project.folder / "reports/compare.html").exists()
 
 
 def test_dvc_shows_what_was_made(project: Project) -> None:
