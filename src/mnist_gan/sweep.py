@@ -11,10 +11,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
 from mnist_gan import compare, runs, tracking
+from mnist_gan.config import Variant
 from mnist_gan.errors import UserError, run_stage
 
 
@@ -56,8 +58,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def variant_and_epochs(text: str) -> tuple[str, int]:
-    """``gan=100`` as ``("gan", 100)``."""
+    """``gan=100`` as ``("gan", 100)``; raises ArgumentTypeError for what is no variant and its epochs."""
     variant, _, epochs = text.partition("=")
+    if variant not in get_args(Variant) or not epochs.isdecimal() or int(epochs) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no variant and its epochs, such as gan=100")
     return variant, int(epochs)
 
 
