@@ -151,10 +151,14 @@ def mlflow_process(
         except OSError:
             assert process.poll() is None
             time.sleep(0.1)
-    yield uri, process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
+    else:
+        pytest.fail(f"mlflow {command[0]} does not answer")
+    try:
+        yield uri, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The report on real runs: what it says, and how it looks in a browser, on a phone and on a desktop."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,34 @@ def test_runs_by_name_and_by_filter(published: Path, tmp_path: Path) -> None:
     code, said, _ = compare(published, "--filter", "params.`train.variant` = 'gan'", "--output", str(tmp_path))
     assert code == 0
     assert said.startswith("There is nothing to decide")
+
+
+def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) -> None:
+    shutil.copy(published / "mlflow.db", tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    gan, other_gan, dcgan, _ = runs_in(tmp_path)
+    twice = (gan.info.run_id, gan.data.tags["generator.sha256"], dcgan.info.run_id, dcgan.info.run_id)
+    _, said, _ = compare(tmp_path, "--runs", *twice)
+    assert "was trained with one seed alone" in said
+
+    # In another precision, and by a name that is no HTML.
+    client.set_tag(other_gan.info.run_id, "precision", "other")
+    client.update_run(other_gan.info.run_id, name="<b>seed</b>")
+    _, said, _ = compare(tmp_path, "--runs", gan.info.run_id, other_gan.info.run_id)
+    assert said.startswith("The evidence is not enough for a verdict: gan, ")
+    page = (tmp_path / "reports/compare.html").read_text()
+    assert "gan, other" in page
+    assert "&lt;b&gt;seed&lt;/b&gt;" in page
+    assert "<b>" not in page
+
+
+def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path) -> None:
+    shutil.copy(published / "mlflow.db", tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client.log_metric(runs_in(tmp_path)[0].info.run_id, "samples", 5000, step=10**6)
+    _, said, _ = compare(tmp_path)
+    assert said.startswith("There is no verdict: the runs were measured differently")
+    assert "kernel distance" not in (tmp_path / "reports/compare.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import io
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ def write(store: Store, runs: Sequence[Run], folder: Path) -> None:
         Configuration(label, members, COLOURS[index % len(COLOURS)])
         for index, (label, members) in enumerate(published_runs.configurations(runs).items())
     ]
+    measured_alike = published_runs.one_ruler(runs)
     for group in groups:
         group.pictures = {name: artifact(store, group.middle, f"plots/{name}") for name in PICTURES}
     figures = charts(store, groups)
@@ -102,14 +104,14 @@ def write(store: Store, runs: Sequence[Run], folder: Path) -> None:
         for name, picture in group.pictures.items()
     }
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mnist_gan"), autoescape=jinja2.select_autoescape(["html"]), trim_blocks=True,
+        loader=jinja2.PackageLoader("mnist_gan"), autoescape=jinja2.select_autoescape(["html.jinja"]), trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     content = {
         "verdict": decide(groups),
-        "contrasts": verdict.contrasts(distances(groups)) if published_runs.one_ruler(runs) else [],
+        "contrasts": verdict.contrasts(distances(groups)) if measured_alike else [],
         "groups": groups,
-        "panel": panel(groups),
+        "panel": panel(groups) if measured_alike else [],
         "charts": list(figures),
         "pictures": PICTURES,
         "parameters": {
@@ -122,7 +124,8 @@ def write(store: Store, runs: Sequence[Run], folder: Path) -> None:
     }
     for name, data in files.items():
         write_atomically(folder / "compare" / name, data)
-    for path in (folder / "compare").iterdir():
+    kinds = ("*.svg", *(f"????????-{name}" for name in PICTURES))
+    for path in itertools.chain.from_iterable((folder / "compare").glob(kind) for kind in kinds):
         if path.name not in files:
             path.unlink()
     for name in ("compare.md", "compare.html"):
@@ -143,8 +146,8 @@ def decide(groups: Sequence[Configuration]) -> str:
     """The verdict, or why there is none."""
     if not published_runs.one_ruler([run for group in groups for run in group.runs]):
         return (
-            "There is no verdict: the runs were measured differently (number of samples, judge or image size), "
-            "so that their distances do not compare; `dvc repro` of each measures it anew."
+            "There is no verdict: the runs were measured differently, so that their distances do not compare. With the "
+            "same evaluate.samples, frozen networks and prepare.img_size they would."
         )
     return verdict.sentence(distances(groups))
 
@@ -224,7 +227,7 @@ def charts(store: Store, groups: Sequence[Configuration]) -> dict[str, bytes]:
             epochs = history(store, run, "epoch")
             seconds = training_seconds(epochs)
             for title, (metric, axis, _, _) in by_title.items():
-                if axis != "epoch" and "recreated" in run.data.tags:
+                if axis != "epoch" and run.data.tags.keys() & {"recreated", "init_from"}:
                     continue
                 followed = history(store, run, metric)
                 at = epochs[1] if axis == "epoch" else seconds

@@ -45,7 +45,11 @@ def best(published: Sequence[Run], holder: Run | None) -> Run:
     """
     comparable = [run for run in published if holder is None or runs.one_ruler([run, holder])]
     if not comparable:
-        raise UserError("no published run to promote: `dvc repro` makes one")
+        raise UserError(
+            "no published run was measured as the champion was: `dvc repro` makes one"
+            if published
+            else "no published run to promote: `dvc repro` makes one"
+        )
     if not runs.one_ruler(comparable):
         raise UserError("the runs were measured differently, so that none is the best: name one with --run")
     return min(comparable, key=lambda run: run.data.metrics[VALIDATION])
@@ -60,7 +64,7 @@ def decide(candidate: Run, holder: Run | None) -> tuple[bool, str]:
     if not runs.one_ruler([candidate, holder]):
         return (
             False,
-            f"{describe(holder)}, the present one, was measured differently; `dvc repro` of each measures anew",
+            f"{describe(holder)}, the present one, was measured differently, so that they do not compare",
         )
     new, old = runs.estimate(candidate, PRIMARY), runs.estimate(holder, PRIMARY)
     distances = f"Fréchet distance {interval(new)} against {interval(old)} of the present one, {describe(holder)}"

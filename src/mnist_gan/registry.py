@@ -12,11 +12,14 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from mnist_gan import result, runs
+from mnist_gan.errors import UserError
 from mnist_gan.files import write_atomically
 from mnist_gan.tracking import CONTENT_TAG, Store, log_model, requirements
 
 MODEL = "mnist-gan"
 CHAMPION = "champion"
+NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers where there is no such model, and where the model has no such alias."""
 SIGNATURE = ModelSignature(
     Schema(
         [
@@ -29,12 +32,23 @@ SIGNATURE = ModelSignature(
 
 
 def champion(store: Store) -> Run | None:
-    """The run whose generator has the alias, if any has it."""
+    """The run whose generator has the alias, if any has it.
+
+    Raises:
+        UserError: the store fails, or the champion's run is gone.
+    """
     try:
         version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in NO_ALIAS:
+            return None
+        raise UserError(f"MLflow's registry fails: {error.message.splitlines()[0]}; try again") from None
+    try:
+        return store.client.get_run(str(version.run_id))
     except MlflowException:
-        return None
-    return store.client.get_run(str(version.run_id))
+        raise UserError(
+            f"run {version.run_id} of the champion is gone: remove the alias {CHAMPION} in MLflow"
+        ) from None
 
 
 def crown(store: Store, version: ModelVersion) -> None:

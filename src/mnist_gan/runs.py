@@ -21,6 +21,8 @@ PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
 """The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
+ENVIRONMENT = ("device", "precision", "threads", "torch")
+"""The tags that name what determines a result beside its parameters."""
 PUBLISHED = f"attributes.status = 'FINISHED' AND tags.published != '' AND metrics.`{PRIMARY}` >= 0"
 
 
@@ -66,7 +68,8 @@ def named(store: Store, names: Iterable[str]) -> list[Run]:
             kinds = ", ".join(run.info.run_id[:12] for run in fits)
             found = f"stands for several: {kinds}" if fits else "is of no published run"
             raise UserError(f"run {name!r} {found}; give the start of a run's id or of its generator's hash")
-        chosen.append(fits[0])
+        if fits[0] not in chosen:
+            chosen.append(fits[0])
     return chosen
 
 
@@ -80,13 +83,17 @@ def artifact(store: Store, run: Run, path: str) -> bytes:
         try:
             return Path(store.client.download_artifacts(run.info.run_id, path, folder)).read_bytes()
         except (OSError, MlflowException):
-            raise UserError(f"run {run.info.run_id} has no {path} any more: remove it or `dvc repro` it") from None
+            raise UserError(
+                f"{path} of run {run.info.run_id} cannot be read: if it is gone, delete the run, and `dvc repro` "
+                "of its parameters writes it anew"
+            ) from None
 
 
 def history(store: Store, run: Run, metric: str) -> NDArray[np.float64]:
-    """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step."""
-    points = sorted(store.client.get_metric_history(run.info.run_id, metric), key=lambda point: point.step)
-    return np.array([(point.step, point.value, point.timestamp / 1000) for point in points]).reshape(-1, 3).T
+    """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step; the latest value of each."""
+    points = sorted(store.client.get_metric_history(run.info.run_id, metric), key=lambda point: point.timestamp)
+    latest = {point.step: (point.step, point.value, point.timestamp / 1000) for point in points}
+    return np.array([latest[step] for step in sorted(latest)]).reshape(-1, 3).T
 
 
 def estimate(run: Run, metric: str) -> Estimate:
@@ -107,21 +114,26 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def configurations(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in nothing but the seed, under a label of what sets them apart from the others."""
-    names = [name for name in differing(runs) if name != "train.seed"]
-    groups: dict[str, list[Run]] = {}
+    """Runs that differ in nothing but the seed, under a label of what sets them apart from the others.
+
+    A training that went on from another's end (``init_from``) is as good as one from the start: it ends in the same
+    bits. Of several runs of one seed, as after a change of the code, the last in ``runs`` counts: they are no further
+    evidence.
+    """
+    apart = ("train.variant", "train.seed", "train.init_from")
+    names = [name for name in differing(runs) if name not in apart]
+    tags = [tag for tag in ENVIRONMENT if len({run.data.tags[tag] for run in runs}) > 1]
+    groups: dict[str, dict[str, Run]] = {}
     for run in runs:
         params = run.data.params
-        rest = [f"{name.partition('.')[2]} {params.get(name)}" for name in names if name != "train.variant"]
-        groups.setdefault(", ".join([params["train.variant"], *rest]), []).append(run)
-    return groups
+        rest = [f"{name.partition('.')[2]} {params.get(name)}" for name in names]
+        label = ", ".join([params["train.variant"], *rest, *(run.data.tags[tag] for tag in tags)])
+        groups.setdefault(label, {})[params["train.seed"]] = run
+    return {label: list(by_seed.values()) for label, by_seed in groups.items()}
 
 
 def one_ruler(runs: Sequence[Run]) -> bool:
-    """Whether all were measured alike: with as many samples, and the same floor of real images to a thousandth."""
+    """Whether all were measured alike: with as many samples, and the same floors of real images to a thousandth."""
+    rulers = ("samples", f"floor/{PRIMARY}", "floor/autoencoder/frechet_distance")
     first = runs[0].data.metrics
-    return all(
-        run.data.metrics["samples"] == first["samples"]
-        and math.isclose(run.data.metrics[f"floor/{PRIMARY}"], first[f"floor/{PRIMARY}"], rel_tol=1e-3)
-        for run in runs
-    )
+    return all(math.isclose(run.data.metrics[ruler], first[ruler], rel_tol=1e-3) for run in runs for ruler in rulers)

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(prog="python -m mnist_gan.sweep", description=__doc__)
     made.add_argument("--epochs", nargs="+", type=variant_and_epochs, metavar="VARIANT=EPOCHS", required=True)
-    made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2])
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made
 
@@ -63,6 +63,13 @@ def variant_and_epochs(text: str) -> tuple[str, int]:
     if variant not in get_args(Variant) or not epochs.isdecimal() or int(epochs) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no variant and its epochs, such as gan=100")
     return variant, int(epochs)
+
+
+def seed(text: str) -> int:
+    """A seed that params.yaml admits; raises ArgumentTypeError for another."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: a whole number from 0 to 2**63 - 1")
+    return int(text)
 
 
 def pending() -> set[str]:

@@ -23,7 +23,8 @@ class Contrast:
     p: float
     """Two-sided, of Welch's t-test on the logarithms, not corrected for the number of pairs."""
     permutation_p: float
-    """Two-sided, of the exact permutation test on the same difference of means; no normality is assumed."""
+    """Two-sided, of the permutation test on the same difference of means, exact up to nine seeds against nine; no
+    normality is assumed."""
 
 
 def contrasts(distances: Mapping[str, Sequence[float]]) -> list[Contrast]:
