@@ -197,8 +197,8 @@ def test_a_killed_sweep_goes_on(project: Project) -> None:
             found.kill()
     process.wait()
 
-    output = project.run(*sweep)
-    assert "going on after step" in output
+    project.run(*sweep)
+    # Two: the killed training went on in its own run.
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert [run.info.status for run in new] == ["FINISHED", "FINISHED"]
     assert (project.folder / "reports/compare.html").exists()
