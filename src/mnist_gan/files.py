@@ -28,7 +28,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:
-            Path(temporary).unlink()
+            # An interruption may come after the replacement, too.
+            Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; the file is as it was before") from error
