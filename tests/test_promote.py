@@ -73,7 +73,7 @@ def test_a_champion_is_crowned_only_on_evidence(store: Path) -> None:
     ):
         set_distance(store, dcgan, value, 1)
         said = promote(store, "--run", dcgan.info.run_id)
-        assert said[1].startswith(f"does not become champion: Fréchet distance {value:.4g} ({value - 1:.4g} to ")
+        assert said[1].startswith(f"the champion stays: Fréchet distance {value:.4g} ({value - 1:.4g} to ")
         assert said[1].endswith(reason)
         assert champion(store) == gan.info.run_id
 
@@ -87,7 +87,7 @@ def test_a_champion_is_crowned_only_on_evidence(store: Path) -> None:
     assert len(client_of(store).search_model_versions("name = 'mnist-gan'")) == 2
 
     said = promote(store, "--run", dcgan.info.run_id)
-    assert said[1].startswith("does not become champion: it is the champion already")
+    assert said[1].startswith("the champion stays: it is the champion already")
 
 
 def test_validation_chooses_and_test_images_decide(store: Path) -> None:

@@ -27,7 +27,7 @@ def main() -> None:
     promoted, reason = decide(candidate, holder)
     if promoted:
         registry.crown(store, version)
-    print(f"{'is' if promoted else 'does not become'} champion: {reason}")
+    print(f"{'is champion' if promoted else 'the champion stays'}: {reason}")
 
 
 def parser() -> argparse.ArgumentParser:
