@@ -46,6 +46,13 @@ def good(train_split: Split) -> Split:
     return Split(train_split.images[10_000:12_000], train_split.labels[10_000:12_000])
 
 
+def test_an_interval_ends_where_the_measure_does() -> None:
+    values = torch.tensor([0.01, 0.0, 0.02, 0.03])
+    low, high = panel.estimate(values)[1:]
+    assert low < 0
+    assert panel.estimate(values, 0, 1)[1:] == (0, high)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_good_images(measure: Callable[[str, Tensor], Panel], good: Split, space: str) -> None:
     found = measure(space, good.images)

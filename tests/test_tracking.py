@@ -102,6 +102,14 @@ def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
     threads = torch.get_num_threads()
     assert done.stdout.startswith(f"made in another environment (threads {threads}, here 1); `dvc repro -f train`")
 
+    # A later stage made something else: it is added, and what did not change is not logged twice.
+    with (small / "plots/samples.png").open("ab") as picture:
+        picture.write(b"other")
+    assert run_stage("publish", small).stdout.endswith("completed\n")
+    check_whole(client, run, small)
+    for name, points in (("validation/frechet_distance", 2), ("judge/frechet_distance", 1)):
+        assert len(client.get_metric_history(run.info.run_id, name)) == points
+
     # The same result in an empty store, as after a restore from dvc's cache.
     new = f"sqlite:///{small}/new.db"
     for state in ("recreated", "up to date"):

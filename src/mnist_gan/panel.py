@@ -1,5 +1,6 @@
 """All measures of a set of images against real ones in one space of features, each with its interval."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ REPLICATES = 100
 
 
 class Estimate(NamedTuple):
-    """A value with its 95% interval: 1.96 bootstrap standard errors to both sides.
+    """A value with its 95% interval: 1.96 bootstrap standard errors to both sides, as far as the measure goes.
 
     The interval says where another draw of images from the same generator would put the value, with as many images
     and the same real ones. How far another training would move it, only other seeds say.
@@ -23,10 +24,10 @@ class Estimate(NamedTuple):
     high: float
 
 
-def estimate(values: Tensor) -> Estimate:
-    """From a measure's values ``[1 + REPLICATES]``, the first of the images as they are."""
+def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -> Estimate:
+    """From a measure's values ``[1 + REPLICATES]``, the first of the images as they are, and its range."""
     value, error = values[0].item(), values[1:].std().item()
-    return Estimate(value, value - 1.96 * error, value + 1.96 * error)
+    return Estimate(value, max(least, value - 1.96 * error), min(most, value + 1.96 * error))
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def distances(features: Tensor, space: Space) -> dict[str, Estimate]:
     parts = quality.growing_parts(len(features))
     frechet = quality.frechet_distances(features, space.test, parts, counts)
     return {
-        "frechet_distance": estimate(frechet[:, -1]),
+        "frechet_distance": estimate(frechet[:, -1], 0),
         "frechet_distance_infinite": estimate(quality.extrapolate(parts, frechet)),
     }
 
@@ -74,12 +75,12 @@ def measures(features: Tensor, space: Space) -> dict[str, Estimate]:
     to_training, _ = quality.nearest(features, space.training)
     return distances(features, space) | {
         "kernel_distance": estimate(quality.kernel_distance(features, space.test, counts)),
-        "precision": estimate(quality.average(near.precise, over_some)),
-        "recall": estimate(quality.average(near.recalled, over_real)),
-        "density": estimate(quality.average(near.density, over_some)),
-        "coverage": estimate(quality.average(near.covered, over_real)),
-        "neighbour_accuracy": estimate(known / 2),
-        "copying": estimate(quality.copying(to_training, space.unseen, counts)),
+        "precision": estimate(quality.average(near.precise, over_some), 0, 1),
+        "recall": estimate(quality.average(near.recalled, over_real), 0, 1),
+        "density": estimate(quality.average(near.density, over_some), 0),
+        "coverage": estimate(quality.average(near.covered, over_real), 0, 1),
+        "neighbour_accuracy": estimate(known / 2, 0, 1),
+        "copying": estimate(quality.copying(to_training, space.unseen, counts), 0, 1),
     }
 
 
@@ -89,9 +90,9 @@ def by_class(probabilities: Tensor, reference: Tensor) -> dict[str, Estimate]:
     histogram = quality.class_histogram(probabilities, counts)
     real = quality.class_histogram(reference)[0]
     return {
-        "classifier_score": estimate(quality.classifier_score(probabilities, counts)),
-        "total_variation": estimate(quality.total_variation(histogram, real)),
-        "digits_present": estimate(quality.classes_present(histogram)),
+        "classifier_score": estimate(quality.classifier_score(probabilities, counts), 1, len(real)),
+        "total_variation": estimate(quality.total_variation(histogram, real), 0, 1),
+        "digits_present": estimate(quality.classes_present(histogram), 0, len(real)),
     }
 
 

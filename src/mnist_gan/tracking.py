@@ -71,7 +71,7 @@ Select two runs and press **Compare**. Charts are in sections:
 | `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
 | `best/` | the same for the checkpoint that validation chose | as below |
 | `interval/` | 95% bootstrap intervals of all of them | |
-| `floor/` | the same measures of real images: nothing is better | |
+| `floor/` | the same measures of real images; no distance is expected to be smaller | |
 | `digits/` | the part of the images that the judge takes for each digit | 0 to 1 |
 
 `frechet_distance`, `frechet_distance_infinite`, `kernel_distance`: squared distances of features, 0 is best.
@@ -415,7 +415,7 @@ def complete(
     files: Iterable[Path],
     note: str,
 ) -> None:
-    """Add to ``run`` what follows the training; what it has already stays.
+    """Add to ``run`` what follows the training, but for what it has already.
 
     Args:
         checkpoints: the generators, each becomes a LoggedModel.
@@ -424,13 +424,15 @@ def complete(
         files: files and folders to keep with the run.
         note: Markdown that the UI shows as the run's description.
     """
-    client, run_id = store.client, run.info.run_id
+    client, run_id, last = store.client, run.info.run_id, max(validation)
+    logged = {key: _by_step(client.get_metric_history(run_id, f"validation/{key}")) for key in validation[last]}
     for generator, origin in checkpoints:
         model_id = _log_generator(store, run_id, generator, origin)
         for key, value in validation[origin.step].items():
-            client.log_metric(run_id, f"validation/{key}", value, step=origin.step, model_id=model_id)
-    now, last = int(time.time() * 1000), max(validation)
-    metrics = [Metric(key, value, now, last) for key, value in quality.items()]
+            if logged[key].get(origin.step) != value:
+                client.log_metric(run_id, f"validation/{key}", value, step=origin.step, model_id=model_id)
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, value, now, last) for key, value in quality.items() if run.data.metrics.get(key) != value]
     client.log_batch(run_id, metrics=metrics, tags=[RunTag("mlflow.note.content", note)])
     for path in files:
         if path.is_dir():
@@ -438,6 +440,11 @@ def complete(
         else:
             client.log_artifact(run_id, str(path))
     client.set_tag(run_id, "published", files_hash)
+
+
+def _by_step(history: Iterable[Metric]) -> dict[int, float]:
+    """The latest value of a metric at each step."""
+    return {metric.step: metric.value for metric in sorted(history, key=lambda metric: metric.timestamp)}
 
 
 def _log_generator(store: Store, run_id: str, generator: nn.Module, origin: Origin) -> str:
