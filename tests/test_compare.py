@@ -12,6 +12,7 @@ from mlflow.entities import Run
 from selenium.webdriver import Chrome
 
 from mnist_gan.compare import over_seeds, training_seconds
+from mnist_gan.runs import configurations
 
 
 def compare(folder: Path, *arguments: str) -> "tuple[int, str, str]":
@@ -103,6 +104,13 @@ def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) 
     assert "gan, other" in page
     assert "&lt;b&gt;seed&lt;/b&gt;" in page
     assert "<b>" not in page
+
+
+def test_a_training_that_went_on_from_another_is_no_seed_of_its_own(published: Path) -> None:
+    gan, other_gan, *_ = runs_in(published)
+    assert list(configurations([gan, other_gan])) == ["gan"]
+    other_gan.data.params["train.init_from"] = "0123456789ab"
+    assert list(configurations([gan, other_gan])) == ["gan", "gan, init_from 0123456789ab"]
 
 
 def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gan.files import write_atomically
+from mnist_gan.files import write_atomically, write_csv
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -25,3 +25,8 @@ def test_an_interruption_around_the_replacement_stays_one(
         write_atomically(path, b"new")
     assert path.read_bytes() == (b"old" if before else b"new")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_step_is_written_whole(tmp_path: Path) -> None:
+    write_csv(tmp_path / "table.csv", ("step", "loss"), [(1_234_567, 0.12345678)])
+    assert (tmp_path / "table.csv").read_text() == "step,loss\n1234567,0.123457\n"

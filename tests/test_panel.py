@@ -33,8 +33,8 @@ def measure(train_split: Split, test_split: Split) -> Callable[[str, Tensor], Pa
     def measure(name: str, images: Tensor) -> Panel:
         found = panel.measures(features(name, images), spaces[name])
         if name == "judge":
-            opinions = (judge.opinion(referee, x).probabilities for x in (images, real))
-            found |= panel.by_class(*opinions)
+            opinions = [judge.opinion(referee, x).probabilities for x in (images, real)]
+            found |= panel.by_class(*opinions) | panel.class_shares(opinions[0])
         return found
 
     return measure
@@ -76,6 +76,7 @@ def test_a_dropped_digit(measure: Callable[[str, Tensor], Panel], good: Split, s
     if space == "judge":
         assert after["recall"].value < before["recall"].value
         assert (before["digits_present"].value, after["digits_present"].value) == (10, 9)
+        assert after["1"].high < 0.01 < 0.08 < before["1"].low
         assert after["total_variation"].low > before["total_variation"].high
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import sqlite3
 import time
 import urllib.error
 import urllib.request
@@ -105,6 +106,15 @@ def test_other_rulers_do_not_compare(store: Path) -> None:
     said = promote(store, "--run", dcgan.info.run_id)
     assert "was measured differently" in said[1]
     assert champion(store) == gan.info.run_id
+
+
+def test_a_failing_registry_is_one_line(store: Path) -> None:
+    with sqlite3.connect(store / "mlflow.db") as database:
+        database.execute("DROP TABLE registered_model_aliases")
+    done = run_python("-m", "mnist_gan.promote", folder=store)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: MLflow fails: (sqlite3.OperationalError) no such table: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_without_a_run_there_is_nothing_to_promote(workspace: Path) -> None:

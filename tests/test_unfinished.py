@@ -104,7 +104,7 @@ def interrupted_equals_whole(small: Path, variant: str, epochs: int, kills: int)
 
 
 def test_an_interrupted_training_ends_in_the_same_bits(small: Path) -> None:
-    interrupted_equals_whole(small, "gan", epochs=150, kills=2)
+    interrupted_equals_whole(small, "gan", epochs=60, kills=2)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import argparse
 import base64
 import io
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -46,8 +45,12 @@ def main() -> None:
     """Compare the runs that the command line names."""
     options = parser().parse_args()
     store = tracking.connect()
-    named = published_runs.named(store, options.runs) if options.runs else None
-    write(store, named if named is not None else published_runs.published(store, options.filter), options.output)
+    with published_runs.failing_in_one_line():
+        if options.runs:
+            chosen = published_runs.named(store, options.runs)
+        else:
+            chosen = published_runs.published(store, options.filter)
+        write(store, chosen, options.output)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -119,21 +122,20 @@ def write(store: Store, runs: Sequence[Run], folder: Path) -> None:
             for name in differing(runs)
         },
         "runs": [describe(store, group, run) for group in groups for run in group.runs],
-        "primary": PRIMARY,
         "samples": int(runs[0].data.metrics["samples"]),
     }
     for name, data in files.items():
         write_atomically(folder / "compare" / name, data)
-    kinds = ("*.svg", *(f"????????-{name}" for name in PICTURES))
-    for path in itertools.chain.from_iterable((folder / "compare").glob(kind) for kind in kinds):
-        if path.name not in files:
-            path.unlink()
     for name in ("compare.md", "compare.html"):
         text = environment.get_template(f"{name}.jinja").render(
             content, source=embedded(files) if name.endswith("html") else {file: f"compare/{file}" for file in files},
             slug=slug,
         )  # fmt: skip
         write_atomically(folder / name, text.encode())
+    for name in PICTURES:
+        for path in (folder / "compare").glob(f"????????-{name}"):
+            if path.name not in files:
+                path.unlink()
     print(f"{content['verdict']}\n{folder / 'compare.html'}")
 
 
@@ -198,7 +200,6 @@ def describe(store: Store, group: Configuration, run: Run) -> dict[str, str]:
         "seed": run.data.params["train.seed"],
         "name": str(run.info.run_name),
         "link": f"{base}/#/experiments/{store.experiment_id}/runs/{run.info.run_id}",
-        "id": run.info.run_id,
         "judge": distance("judge"),
         "autoencoder": distance("autoencoder"),
         "best": f"{metrics['best/judge/frechet_distance']:.4g} (epoch {metrics['best/epoch']:.0f})",

@@ -41,8 +41,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]) -> None:
-    """Write ``rows`` under ``header``; floats with six significant digits."""
-    lines = [",".join(header), *(",".join(f"{value:.6g}" for value in row) for row in rows)]
+    """Write ``rows`` under ``header``; integers whole, floats with six significant digits."""
+
+    def text(value: float) -> str:
+        return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+    lines = [",".join(header), *(",".join(map(text, row)) for row in rows)]
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
@@ -40,6 +40,12 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     angle = torch.acos(torch.cosine_similarity(start, end, dim=0))
     t = torch.linspace(0, 1, steps).unsqueeze(1)
     return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
+
+
+@torch.inference_mode()
+def generate(generator: nn.Module, latents: Tensor, batch_size: int = 500) -> Tensor:
+    """Images uint8 ``[N, C, H, W]`` of ``generator``, in eval mode, from latents ``[N, latent_dim]``."""
+    return torch.cat([to_uint8(generator(batch)) for batch in latents.split(batch_size)])
 
 
 def grid(images: Tensor, columns: int, scale: int = 2) -> Image.Image:

@@ -17,17 +17,18 @@ def main() -> None:
     """Promote the run that the command line names, or the best."""
     options = parser().parse_args()
     store = tracking.connect()
-    holder = registry.champion(store)
-    if options.run:
-        (candidate,) = runs.named(store, [options.run])
-    else:
-        candidate = best(runs.published(store), holder)
-    version = registry.register(store, candidate)
-    print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
-    promoted, reason = decide(candidate, holder)
-    if promoted:
-        registry.crown(store, version)
-    print(f"{'is champion' if promoted else 'the champion stays'}: {reason}")
+    with runs.failing_in_one_line():
+        holder = registry.champion(store)
+        if options.run:
+            (candidate,) = runs.named(store, [options.run])
+        else:
+            candidate = best(runs.published(store), holder)
+        version = registry.register(store, candidate)
+        print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
+        promoted, reason = decide(candidate, holder)
+        if promoted:
+            registry.crown(store, version)
+        print(f"{'is champion' if promoted else 'the champion stays'}: {reason}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -42,25 +42,17 @@ def frechet_distance(features: Tensor, reference: Tensor, counts: Tensor | None 
     return frechet_distances(features, reference, [len(features)], counts)[:, 0]
 
 
-def extrapolated_frechet_distance(
-    features: Tensor, reference: Tensor, counts: Tensor | None = None, sizes: int = 5
-) -> Tensor:
-    """The Fréchet distance that infinitely many samples of ``features`` would have.
-
-    A line through the distances of growing parts of ``features`` over 1/N, read at zero: Chong and Forsyth 2020
-    (arXiv 1911.07023, section 4). The rows of ``features`` must be in no order, as generated images are.
-    """
-    parts = growing_parts(len(features), sizes)
-    return extrapolate(parts, frechet_distances(features, reference, parts, counts))
-
-
 def growing_parts(images: int, sizes: int = 5) -> list[int]:
     """Numbers of images from a quarter of them to all, evenly spread."""
     return torch.linspace(images / 4, images, sizes, dtype=torch.float64).long().tolist()
 
 
 def extrapolate(parts: list[int], distances: Tensor) -> Tensor:
-    """Where a line through ``distances`` ``[R, S]`` at 1 / ``parts`` meets zero: ``[R]``."""
+    """The Fréchet distance ``[R]`` that infinitely many images would have, from ``distances`` ``[R, S]`` of ``parts``.
+
+    Where a line through them over 1 / parts meets zero: Chong and Forsyth 2020 (arXiv 1911.07023, section 4). The
+    images must be in no order, as generated ones are.
+    """
     inverse = 1 / torch.tensor(parts, dtype=torch.float64)
     line = torch.stack([torch.ones_like(inverse), inverse], dim=1)
     intercepts: Tensor = torch.linalg.lstsq(line, distances.T).solution[0]
@@ -169,7 +161,7 @@ class Neighbourhoods:
     known_real: Tensor
     """``[M]``: the nearest image of all others is a real one, too. The mean of both is the accuracy of a
     nearest-neighbour classifier that every image is held out of: Lopez-Paz and Oquab 2017 (arXiv 1610.06545,
-    section 2) and Xu et al. 2018 (arXiv 1806.07755, section 2.2). A half is not told apart."""
+    section 3) and Xu et al. 2018 (arXiv 1806.07755, section 2.2). A half is not told apart."""
 
 
 def neighbourhoods(features: Tensor, reference: Tensor, reference_distances: Tensor) -> Neighbourhoods:

@@ -35,14 +35,14 @@ def champion(store: Store) -> Run | None:
     """The run whose generator has the alias, if any has it.
 
     Raises:
-        UserError: the store fails, or the champion's run is gone.
+        UserError: the champion's run is gone.
     """
     try:
         version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
     except MlflowException as error:
         if error.error_code in NO_ALIAS:
             return None
-        raise UserError(f"MLflow's registry fails: {error.message.splitlines()[0]}; try again") from None
+        raise
     try:
         return store.client.get_run(str(version.run_id))
     except MlflowException:

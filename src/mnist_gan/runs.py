@@ -1,9 +1,11 @@
 """Published runs as MLflow holds them: found, grouped into configurations, and held against one ruler."""
 
+import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -17,6 +19,8 @@ from mnist_gan.errors import UserError
 from mnist_gan.panel import Estimate
 from mnist_gan.tracking import CONTENT_TAG, Store
 
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its exceptions say the same
+
 PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
@@ -24,6 +28,15 @@ VALIDATION = "validation/frechet_distance"
 ENVIRONMENT = ("device", "precision", "threads", "torch")
 """The tags that name what determines a result beside its parameters."""
 PUBLISHED = f"attributes.status = 'FINISHED' AND tags.published != '' AND metrics.`{PRIMARY}` >= 0"
+
+
+@contextmanager
+def failing_in_one_line() -> Iterator[None]:
+    """Raise UserError where the store refuses or fails within."""
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(f"MLflow fails: {error.message.splitlines()[0]}; try again once it works") from None
 
 
 def published(store: Store, where: str = "") -> list[Run]:
@@ -43,6 +56,8 @@ def published(store: Store, where: str = "") -> list[Run]:
                 page_token=page,
             )
         except MlflowException as error:
+            if not where:
+                raise
             raise UserError(f"filter {where!r}: {error.message.splitlines()[0]}") from None
         found += runs
         page = runs.token
@@ -116,17 +131,16 @@ def differing(runs: Sequence[Run]) -> list[str]:
 def configurations(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs that differ in nothing but the seed, under a label of what sets them apart from the others.
 
-    A training that went on from another's end (``init_from``) is as good as one from the start: it ends in the same
-    bits. Of several runs of one seed, as after a change of the code, the last in ``runs`` counts: they are no further
-    evidence.
+    Trainings that went on from another's end (``init_from``) are apart from those from the start: that of another seed
+    is no draw of its own. Of several runs of one seed, as after a change of the code, the last in ``runs`` counts: they
+    are no further evidence.
     """
-    apart = ("train.variant", "train.seed", "train.init_from")
-    names = [name for name in differing(runs) if name not in apart]
+    names = [name for name in differing(runs) if name not in ("train.variant", "train.seed")]
     tags = [tag for tag in ENVIRONMENT if len({run.data.tags[tag] for run in runs}) > 1]
     groups: dict[str, dict[str, Run]] = {}
     for run in runs:
         params = run.data.params
-        rest = [f"{name.partition('.')[2]} {params.get(name)}" for name in names]
+        rest = [f"{name.partition('.')[2]} {params[name]}" for name in names if params.get(name, "None") != "None"]
         label = ", ".join([params["train.variant"], *rest, *(run.data.tags[tag] for tag in tags)])
         groups.setdefault(label, {})[params["train.seed"]] = run
     return {label: list(by_seed.values()) for label, by_seed in groups.items()}

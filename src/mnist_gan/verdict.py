@@ -30,8 +30,10 @@ class Contrast:
 def contrasts(distances: Mapping[str, Sequence[float]]) -> list[Contrast]:
     """Every pair of configurations with at least two seeds each.
 
-    The logarithm makes the spread of a distance independent of its size. Welch's t-test (Welch 1947) does not take the
-    spreads as equal. The intervals hold together: each has the confidence 1 - 0.05 / pairs (Bonferroni).
+    The logarithm makes the spread of a distance independent of its size. Welch's t-test (1947, Biometrika 34) does not
+    take the spreads as equal. The intervals hold together: each has the confidence 1 - 0.05 / pairs (Dunn 1961, Journal
+    of the American Statistical Association 56, after Bonferroni). The permutation test is Pitman's (1937, Supplement to
+    the Journal of the Royal Statistical Society 4).
 
     Args:
         distances: positive, by configuration, one a seed.

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnist_gan import autoencoder, config, images, judge, panel, quality, result
 from mnist_gan.data import read_prepared
 from mnist_gan.engine import keep_memory
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_atomically, write_csv, write_json
-from mnist_gan.images import to_uint8
 from mnist_gan.panel import Estimate, Space, intervals, values
 
 SPACES = ("judge", "autoencoder")
@@ -38,7 +37,7 @@ def main() -> None:
     best = None
     for generator, origin in result.checkpoints():
         latents = seeded_latents(options.samples, origin.latent_dim, options.seed)
-        pictures = generate(generator, latents)
+        pictures = images.generate(generator, latents)
         last = observer(pictures)
         measured = against_validation(last.features["judge"], *chooser)
         rows.append((origin.epoch, origin.step, *measured.values()))
@@ -102,11 +101,10 @@ def against_validation(features: Tensor, reference: Tensor, neighbours: Tensor) 
 
 
 def report(observed: Observed, unseen: Observed, spaces: dict[str, Space]) -> dict[str, Any]:
-    """All measures in both spaces, their intervals, and the part of each digit."""
+    """All measures in both spaces, the part of each digit, and their intervals."""
     measured = {name: panel.measures(observed.features[name], spaces[name]) for name in SPACES}
     measured["judge"] |= panel.by_class(observed.probabilities, unseen.probabilities)
-    histogram = quality.class_histogram(observed.probabilities)[0]
-    return tabulate(measured) | {"digits": {str(digit): part for digit, part in enumerate(histogram.tolist())}}
+    return tabulate(measured | {"digits": panel.class_shares(observed.probabilities)})
 
 
 def distances(observed: Observed, spaces: dict[str, Space]) -> dict[str, Any]:
@@ -115,21 +113,15 @@ def distances(observed: Observed, spaces: dict[str, Space]) -> dict[str, Any]:
 
 
 def tabulate(measured: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
-    """Values by space, and intervals by space."""
-    return {name: values(measured[name]) for name in SPACES} | {
-        "interval": {name: intervals(measured[name]) for name in SPACES}
+    """Values by group of measures, and intervals by group."""
+    return {name: values(group) for name, group in measured.items()} | {
+        "interval": {name: intervals(group) for name, group in measured.items()}
     }
 
 
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
     """Standard normal ``[count, latent_dim]``, the same for every checkpoint."""
     return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed))
-
-
-@torch.inference_mode()
-def generate(generator: nn.Module, latents: Tensor, batch_size: int = 500) -> Tensor:
-    """Images uint8 ``[N, C, H, W]`` of ``generator``, in eval mode, from latents ``[N, latent_dim]``."""
-    return torch.cat([to_uint8(generator(batch)) for batch in latents.split(batch_size)])
 
 
 if __name__ == "__main__":

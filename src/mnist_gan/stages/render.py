@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mnist_gan import config, images, judge, result
 from mnist_gan.errors import run_stage
 from mnist_gan.files import write_atomically
-from mnist_gan.images import to_uint8
 
 PLOTS = Path("plots")
 PROGRESSION_ROWS = 10
@@ -51,12 +50,11 @@ def progression(samples: Tensor, columns: int) -> Tensor:
     return samples[rows, :columns].flatten(0, 1)
 
 
-@torch.inference_mode()
 def interpolation(generator: nn.Module, latent_dim: int, rows: int, steps: int) -> Tensor:
     """One row a pair of latents, from one to the next and around: uint8 ``[rows * steps, C, H, W]``."""
     latents = images.fixed_latents(rows, latent_dim)
     path = [images.slerp(start, end, steps) for start, end in zip(latents, latents.roll(-1, 0), strict=True)]
-    return to_uint8(generator(torch.cat(path)))
+    return images.generate(generator, torch.cat(path))
 
 
 @torch.inference_mode()
@@ -69,7 +67,7 @@ def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
     Returns:
         Images uint8 ``[10 * columns, C, H, W]``.
     """
-    generated = to_uint8(generator(images.fixed_latents(DRAWN, latent_dim)))
+    generated = images.generate(generator, images.fixed_latents(DRAWN, latent_dim))
     surest = judge.opinion(judge.read(), generated).probabilities.max(dim=1)
     rows = generated.new_zeros(10, columns, *generated.shape[1:])
     for digit, row in enumerate(rows):
