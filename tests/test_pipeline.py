@@ -151,16 +151,6 @@ def test_a_cached_result_is_a_run_again(project: Project) -> None:
     assert "judge/frechet_distance" in again.data.metrics
 
 
-def test_a_temporary_experiment_lands_in_the_same_store(project: Project) -> None:
-    known = {run.info.run_id for run in project.runs()}
-    project.run("dvc", "exp", "run", "--temp", "--set-param", "train.seed=1", "--name", "elsewhere")
-    (new,) = [run for run in project.runs() if run.info.run_id not in known]
-    assert new.data.tags["dvc.experiment"] == "elsewhere"
-    assert new.data.params["train.seed"] == "1"
-    assert (Path(new.info.artifact_uri) / "plots/samples.png").exists()
-    assert new.info.artifact_uri.startswith(str(project.folder))
-
-
 def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
     sweep = (sys.executable, "-m", "mnist_gan.sweep", "--epochs", "gan=1", "--seeds", "2", "3")
     known = {run.info.run_id for run in project.runs()}
@@ -170,6 +160,10 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
     assert len(names) == 2
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert {run.data.tags["dvc.experiment"] for run in new} == set(names)
+    assert {run.data.params["train.seed"] for run in new} == {"2", "3"}
+    for run in new:
+        assert run.info.artifact_uri.startswith(str(project.folder))
+        assert (Path(run.info.artifact_uri) / "plots/samples.png").exists()
     report = (project.folder / "reports/compare.md").read_text()
     assert all(run.data.tags["generator.sha256"] in report for run in new)
 
@@ -183,8 +177,10 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on(project: Project) -> None:
-    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--epochs", "gan=8", "--seeds", "4", "5")
+@pytest.mark.parametrize("killed", ["everything", "worker"])
+def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
+    seeds = ("4", "5") if killed == "everything" else ("6", "7")
+    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--epochs", "gan=8", "--seeds", *seeds)
     known = {run.info.run_id for run in project.runs()}
     process = subprocess.Popen(
         sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
@@ -192,12 +188,17 @@ def test_a_killed_sweep_goes_on(project: Project) -> None:
     while not list(project.folder.glob(".unfinished/*/state.safetensors")):
         assert process.poll() is None
         time.sleep(0.1)
-    for found in psutil.process_iter(["cwd"]):
-        if (found.info["cwd"] or "").startswith(str(project.folder)):
+    for found in psutil.process_iter(["cwd", "cmdline"]):
+        if (found.info["cwd"] or "").startswith(str(project.folder)) and (
+            killed == "everything" or "queue-worker" in found.info["cmdline"]
+        ):
             found.kill()
-    process.wait()
+    if killed == "everything":
+        process.wait()
+        project.run(*sweep)
+    else:
+        assert process.wait() == 0
 
-    project.run(*sweep)
     # Two: the killed training went on in its own run.
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert [run.info.status for run in new] == ["FINISHED", "FINISHED"]

@@ -10,14 +10,22 @@ import json
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
+import psutil
 import yaml
 
 from mnist_gan import compare, runs, tracking
 from mnist_gan.config import Variant
 from mnist_gan.errors import UserError, run_stage
+from mnist_gan.tracking import Store
+
+WORKER_S = 60
+"""Without a worker for so many seconds, the queue is dead; one starts in ten."""
 
 
 def main() -> None:
@@ -30,6 +38,17 @@ def main() -> None:
         for seed in options.seeds
         for variant, epochs in options.epochs
     }
+    while queue_missing(store, changes) and not work_off():
+        print("the queue's worker died: the next one goes on", flush=True)
+    made = {name: generator(name) for name in changes}
+    if failed := [name for name, content_hash in made.items() if content_hash is None]:
+        raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
+    with runs.failing_in_one_line():
+        compare.write(store, runs.named(store, [str(content_hash) for content_hash in made.values()]), options.output)
+
+
+def queue_missing(store: Store, changes: Mapping[str, Mapping[str, object]]) -> bool:
+    """Queue the experiments whose runs are not there, by name with their parameters; whether there are any."""
     there = {runs.content_hash(run) for run in runs.published(store)}
     waiting = pending()
     for name, change in changes.items():
@@ -40,12 +59,29 @@ def main() -> None:
                 dvc("exp", "remove", name)
             dvc("exp", "run", "--queue", "--name", name, *(f"-Strain.{key}={value}" for key, value in change.items()))
             print(f"{name}: queued", flush=True)
-    if any(generator(name) not in there for name in changes):
-        subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--run-all"], check=False)
-    made = {name: generator(name) for name in changes}
-    if failed := [name for name, content_hash in made.items() if content_hash is None]:
-        raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
-    compare.write(store, runs.named(store, [str(content_hash) for content_hash in made.values()]), options.output)
+    return any(generator(name) not in there for name in changes)
+
+
+def work_off() -> bool:
+    """Whether the queue was worked off; False where its worker died, for which DVC would wait for ever.
+
+    That happens without any kill: the worker's messages are files, and it ends on one that is not written yet.
+    """
+    runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all"])
+    seen = time.monotonic()
+    try:
+        while runner.poll() is None and time.monotonic() - seen < WORKER_S:
+            with suppress(subprocess.TimeoutExpired):
+                runner.wait(5)
+            if any(
+                "queue-worker" in (process.info["cmdline"] or ()) and process.info["cwd"] == str(Path.cwd())
+                for process in psutil.process_iter(["cmdline", "cwd"])
+            ):
+                seen = time.monotonic()
+        return runner.poll() is not None
+    finally:
+        runner.kill()
+        runner.wait()
 
 
 def parser() -> argparse.ArgumentParser:
