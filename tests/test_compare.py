@@ -149,4 +149,4 @@ def test_values_over_seeds_show_what_their_interval_allows() -> None:
 def test_a_pause_is_no_training() -> None:
     stamps = np.array([100.0, 100.5, 101.0, 500.0, 500.5])
     epochs = np.stack([np.arange(5.0), np.arange(5.0), stamps])
-    assert training_seconds(epochs).tolist() == [0, 0.5, 1, 1, 1.5]
+    assert training_seconds(epochs).tolist() == [0, 0.5, 1, 1.5, 2]

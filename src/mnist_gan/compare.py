@@ -37,8 +37,8 @@ PICTURES = {
 SPACES = {"judge": "On the digit classifier's features", "autoencoder": "On the autoencoder's features"}
 BINS = 200
 """Points of a loss curve; each is the mean of as many steps."""
-PAUSE_S = 10
-"""Between two steps, more seconds than this are an interruption and no training."""
+PAUSE = 20
+"""A step of so many medians was interrupted. A process that was stopped spreads its pause over one epoch's steps."""
 
 
 def main() -> None:
@@ -260,9 +260,10 @@ def charts(store: Store, groups: Sequence[Configuration]) -> dict[str, bytes]:
 
 
 def training_seconds(epochs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds of training up to each step, without pauses, from the history of ``epoch``."""
+    """Seconds of training up to each step, interrupted steps taken as median ones, from the history of ``epoch``."""
     took = np.diff(epochs[2], prepend=epochs[2][:1])
-    return np.cumsum(np.where(took > PAUSE_S, 0, took))
+    median = np.median(took)
+    return np.cumsum(np.where(took > PAUSE * median, median, took))
 
 
 def embedded(files: dict[str, bytes]) -> dict[str, str]:
