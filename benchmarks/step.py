@@ -18,12 +18,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from mnist_gan import config
-from mnist_gan.config import Precision, TrainConfig
-from mnist_gan.data import read_prepared
-from mnist_gan.engine import Engine, choose_device, choose_precision
-from mnist_gan.kernels import product as onednn_product
-from mnist_gan.networks import build
+from mnist_gan import config, variants
+from mnist_gan.config import TrainConfig
+from mnist_gan.data.mnist import read_prepared
+from mnist_gan.training import hardware
+from mnist_gan.training.engine import Engine
+from mnist_gan.training.hardware import Hardware
+from mnist_gan.training.kernels import product as onednn_product
+from mnist_gan.variants import Options
 
 
 @register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
@@ -41,7 +43,7 @@ class Cold(NamedTuple):
     """Floating-point operations of a step, counted by torch."""
 
 
-def article_steps(options: TrainConfig) -> Iterator[None]:
+def article_steps(shared: TrainConfig, options: Options) -> Iterator[None]:
     """The article's script: a DataLoader that transforms image by image, eager float32, ``.item()`` every batch."""
     from torchvision.datasets import MNIST
     from torchvision.transforms import Compose, Normalize, Resize, ToTensor
@@ -49,14 +51,14 @@ def article_steps(options: TrainConfig) -> Iterator[None]:
     class Raw(MNIST):
         raw_folder = "data/raw"
 
-    device = choose_device(options.device)
+    device = hardware.choose(shared.device, shared.precision).device
     size = config.load().prepare.img_size
     transform = Compose([Resize(size), ToTensor(), Normalize([0.5], [0.5])])
     loader = torch.utils.data.DataLoader(
         Raw("data", transform=transform), batch_size=options.batch_size, shuffle=True, drop_last=True
     )
-    generator, discriminator = (n.to(device) for n in build(options.variant, options.latent_dim, (1, size, size)))
-    discriminator = nn.Sequential(discriminator, nn.Sigmoid())
+    networks = variants.build(shared.variant, options, shared.latent_dim, (1, size, size)).to(device)
+    generator, discriminator = networks.generator, nn.Sequential(networks.discriminator, nn.Sigmoid())
     loss = nn.BCELoss()
     adams = [
         torch.optim.Adam(network.parameters(), lr=options.lr, betas=(options.b1, options.b2))
@@ -69,7 +71,7 @@ def article_steps(options: TrainConfig) -> Iterator[None]:
             fake = torch.zeros(len(real), 1, device=device)
 
             adams[0].zero_grad()
-            generated = generator(torch.randn(len(real), options.latent_dim, device=device))
+            generated = generator(torch.randn(len(real), shared.latent_dim, device=device))
             loss_g = loss(discriminator(generated), valid)
             loss_g.backward()
             adams[0].step()
@@ -82,9 +84,10 @@ def article_steps(options: TrainConfig) -> Iterator[None]:
             yield
 
 
-def our_steps(options: TrainConfig) -> Iterator[None]:
+def our_steps(shared: TrainConfig, options: Options) -> Iterator[None]:
     """The engine as the trainer uses it: records stay on the device until the epoch ends."""
-    engine = Engine(options, read_prepared("train").images)
+    hardware.configure(shared.deterministic)
+    engine = Engine(shared, options, read_prepared("train").images)
     while True:
         records = []
         for record in engine.epoch():
@@ -96,9 +99,9 @@ def our_steps(options: TrainConfig) -> Iterator[None]:
 SIDES = {"article": article_steps, "ours": our_steps}
 
 
-def serve(name: str, options: TrainConfig, pipe: Connection) -> None:
+def serve(name: str, shared: TrainConfig, options: Options, pipe: Connection) -> None:
     """Answer each number of steps with the seconds that they took."""
-    steps = SIDES[name](options)
+    steps = SIDES[name](shared, options)
     next(steps)
     _synchronize()
     at = time.time()
@@ -118,13 +121,13 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def matrix_rate(precision: Precision, device: torch.device) -> float:
+def matrix_rate(here: Hardware) -> float:
     """Floating-point operations a second of a square matrix product, the best of several."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    size = 1024 if device.type == "cpu" else 8192
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    dtype = torch.bfloat16 if here.precision == "bfloat16" else torch.float32
+    size = 1024 if here.device.type == "cpu" else 8192
+    left, right = (torch.randn(size, size, device=here.device).to(dtype) for _ in range(2))
     # On a CPU oneDNN's in both precisions, the faster library on every processor with AVX-512.
-    multiply = torch.mm if device.type == "cuda" else onednn_product
+    multiply = torch.mm if here.device.type == "cuda" else onednn_product
     multiply(left, right)
     seconds = []
     for _ in range(20):
@@ -136,14 +139,14 @@ def matrix_rate(precision: Precision, device: torch.device) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def compare(options: TrainConfig, blocks: int, block_s: float) -> str:
+def compare(shared: TrainConfig, options: Options, blocks: int, block_s: float) -> str:
     """One row of the table."""
     context = get_context("spawn")
     pipes, processes, colds, counts = {}, {}, {}, {}
     for name in SIDES:
         pipes[name], theirs = context.Pipe()
         started = time.time()
-        processes[name] = context.Process(target=serve, args=(name, options, theirs), daemon=True)
+        processes[name] = context.Process(target=serve, args=(name, shared, options, theirs), daemon=True)
         processes[name].start()
         cold = pipes[name].recv()
         colds[name] = cold.at - started, cold.flop
@@ -159,12 +162,11 @@ def compare(options: TrainConfig, blocks: int, block_s: float) -> str:
         processes[name].join()
 
     ratios = sorted(theirs / ours for theirs, ours in zip(warm["article"], warm["ours"], strict=True))
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
+    here = hardware.choose(shared.device, shared.precision)
     ours = statistics.median(warm["ours"])
-    limit = colds["ours"][1] / matrix_rate(precision, device)
+    limit = colds["ours"][1] / matrix_rate(here)
     return (
-        f"| {options.variant} | {precision} "
+        f"| {shared.variant} | {here.precision} "
         f"| {colds['article'][0]:.1f} / {colds['ours'][0]:.1f} "
         f"| {statistics.median(warm['article']) * 1000:.4g} / {ours * 1000:.4g} "
         f"| **{statistics.median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f}) "
@@ -179,12 +181,11 @@ def main() -> None:
     parser.add_argument("--block-s", type=float, default=4, help="seconds of a block (default 4)")
     parser.add_argument("--variants", nargs="+", default=["gan", "dcgan"], help="default both")
     arguments = parser.parse_args()
-    train = config.load().train
-    device = choose_device(train.device)
-    machine = torch.cuda.get_device_name() if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    params = config.load()
+    fast = hardware.choose(params.train.device, "auto")
     print(
-        f"torch {torch.__version__}, {device.type}: {machine}, {torch.get_num_threads()} threads, batch "
-        f"{train.batch_size}, n = {arguments.blocks} pairs of blocks of about {arguments.block_s:g} s each\n"
+        f"torch {torch.__version__}, {fast.environment['device']}, {torch.get_num_threads()} threads, "
+        f"n = {arguments.blocks} pairs of blocks of about {arguments.block_s:g} s each\n"
     )
     print(
         "| variant | ours in | cold: article / ours (s) | warm step: article / ours (ms) | ratio: median (range) ",
@@ -192,11 +193,11 @@ def main() -> None:
     )
     print("| GFLOP a step | arithmetic limit (ms) | ours over the limit |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    fast = choose_precision("auto", device)
     for variant in arguments.variants:
-        for precision in dict.fromkeys((fast, "float32")):
-            options = train.model_copy(update={"variant": variant, "precision": precision})
-            print(compare(options, arguments.blocks, arguments.block_s), flush=True)
+        options = variants.parse(variant, params.variants[variant])
+        for precision in dict.fromkeys((fast.precision, "float32")):
+            shared = params.train.model_copy(update={"variant": variant, "precision": precision})
+            print(compare(shared, options, arguments.blocks, arguments.block_s), flush=True)
 
 
 if __name__ == "__main__":

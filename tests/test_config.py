@@ -5,42 +5,55 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_stage, set_params
+from dvc.utils.serialize import load_yaml
 
-from mnist_gan import config
+from mnist_gan import config, variants
 from mnist_gan.errors import UserError
 
 
-def test_defaults_are_the_articles(workspace: Path) -> None:
+def test_the_articles_variants_have_its_defaults(workspace: Path) -> None:
     """The committed ones: an experiment may have changed the working tree's."""
     committed = subprocess.run(
         ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     Path("params.yaml").write_text(committed.stdout)
     params = config.load()
-    train = params.train
-    assert (train.variant, train.epochs, train.batch_size, train.latent_dim) == ("gan", 100, 256, 100)
-    assert (train.lr, train.b1, train.b2, train.sample_interval) == (0.0002, 0.5, 0.999, 100)
+    for name in ("gan", "dcgan"):
+        options = variants.parse(name, params.variants[name])
+        assert (options.epochs, options.batch_size) == (100, 256)
+        assert (options.lr, options.b1, options.b2) == (0.0002, 0.5, 0.999)
+    assert (params.train.latent_dim, params.train.sample_interval) == (100, 100)
     assert (params.prepare.img_size, params.prepare.channels) == (32, 1)
 
 
-def test_exponents_are_numbers(workspace: Path) -> None:
-    text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("lr: 0.0002", "lr: 2e-4"))
-    assert config.load().train.lr == 0.0002
+def test_every_variant_in_the_house_has_a_section_that_it_understands(workspace: Path) -> None:
+    params = config.load()
+    assert list(params.variants) == ["gan", "dcgan", "r3gan"]
+    assert sorted(params.variants) == config.VARIANTS
+    for name, section in params.variants.items():
+        assert variants.parse(name, section).model_dump() == section
+
+
+@pytest.mark.parametrize("text", ["2e-4", "0.0002", "2.0E-04"])
+def test_numbers_are_what_dvc_reads(workspace: Path, text: str) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("lr: 0.0002", f"lr: {text}"))
+    read = config.load().model_dump()
+    assert read["variants"]["gan"]["lr"] == 0.0002
+    assert read == load_yaml("params.yaml")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("train__epoch", 5, "train.epoch: unknown key"),
-        ("train__epochs", "many", "train.epochs: input should be a valid integer, not 'many'"),
-        ("train__epochs", 2.5, "train.epochs: input should be a valid integer"),
-        ("train__epochs", 0, "train.epochs: input should be greater than or equal to 1, not 0"),
-        ("train__epochs", True, "train.epochs: input should be a valid integer, not True"),
-        ("train__lr", float("nan"), "train.lr: input should be a finite number, not nan"),
-        ("train__lr", -0.1, "train.lr: input should be greater than 0, not -0.1"),
-        ("train__b1", 1.0, "train.b1: input should be less than 1"),
-        ("train__variant", "wgan", "train.variant: input should be 'gan' or 'dcgan', not 'wgan'"),
+        ("train__epochs", 5, "train.epochs: unknown key"),
+        ("train__seed", "many", "train.seed: input should be a valid integer, not 'many'"),
+        ("train__seed", 2.5, "train.seed: input should be a valid integer"),
+        ("train__latent_dim", 0, "train.latent_dim: input should be greater than or equal to 1, not 0"),
+        ("train__latent_dim", True, "train.latent_dim: input should be a valid integer, not True"),
+        ("train__variant", "wgan", "train.variant: must be one of dcgan, gan, r3gan, not 'wgan'"),
+        ("train__variant", "__init__", "train.variant: must be one of dcgan, gan, r3gan, not '__init__'"),
+        ("variants__wgan", {"epochs": 1}, "variants.wgan: unknown key: src/mnist_gan/variants has no wgan.py"),
+        ("variants__gan", 5, "variants.gan: input should be a valid dictionary, not 5"),
         ("train__precision", "float16", "train.precision: input should be 'auto', 'float32' or 'bfloat16'"),
         ("prepare__img_size", 40, "prepare.img_size: must be a multiple of 16 from 16 to 64"),
         ("prepare__channels", 2, "prepare.channels: input should be 1 or 3, not 2"),
@@ -56,8 +69,36 @@ def test_bad_value_is_named(workspace: Path, key: str, value: object, message: s
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("variant", "change", "message"),
+    [
+        ("gan", {"epoch": 5}, "variants.gan.epoch: unknown key"),
+        ("gan", {"gamma": 1.0}, "variants.gan.gamma: unknown key"),
+        ("dcgan", {"epochs": 0}, "variants.dcgan.epochs: input should be greater than or equal to 1, not 0"),
+        ("gan", {"lr": float("nan")}, "variants.gan.lr: input should be a finite number, not nan"),
+        ("gan", {"lr": -0.1}, "variants.gan.lr: input should be greater than 0, not -0.1"),
+        ("gan", {"b1": 1.0}, "variants.gan.b1: input should be less than 1"),
+        ("r3gan", {"average": 1.0}, "variants.r3gan.average: input should be less than 1"),
+    ],
+)
+def test_bad_option_of_a_variant_is_named(
+    workspace: Path, variant: str, change: dict[str, object], message: str
+) -> None:
+    section = config.load().variants[variant]
+    with pytest.raises(UserError) as error:
+        variants.parse(variant, section | change)
+    assert str(error.value).startswith(f"params.yaml: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_the_selected_variant_needs_a_section(workspace: Path) -> None:
+    set_params(workspace, variants={"gan": {}}, train__variant="dcgan")
+    with pytest.raises(UserError, match=r"params\.yaml: variants\.dcgan: missing"):
+        config.load()
+
+
 def test_missing_key_and_section_are_named(workspace: Path) -> None:
-    Path("params.yaml").write_text("train: {epochs: 1}\n")
+    Path("params.yaml").write_text("train: {seed: 1}\n")
     with pytest.raises(UserError, match=r"train\.variant: missing") as error:
         config.load()
     assert "prepare: missing" in str(error.value)
@@ -76,5 +117,5 @@ def test_stage_ends_with_one_line(workspace: Path, stage: str) -> None:
     set_params(workspace, train__variant="wgan")
     done = run_stage(stage, workspace)
     assert done.returncode == 1
-    assert done.stderr == "error: params.yaml: train.variant: input should be 'gan' or 'dcgan', not 'wgan'\n"
-    assert [path.name for path in workspace.iterdir()] == ["params.yaml"]
+    assert done.stderr == "error: params.yaml: train.variant: must be one of dcgan, gan, r3gan, not 'wgan'\n"
+    assert {path.name for path in workspace.iterdir()} == {"params.yaml", "dvc.yaml", "src"}

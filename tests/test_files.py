@@ -1,8 +1,11 @@
 """Files are whole or not there, whenever an interruption comes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from mnist_gan.files import write_atomically, write_csv
 
@@ -30,3 +33,27 @@ def test_an_interruption_around_the_replacement_stays_one(
 def test_a_step_is_written_whole(tmp_path: Path) -> None:
     write_csv(tmp_path / "table.csv", ("step", "loss"), [(1_234_567, 0.12345678)])
     assert (tmp_path / "table.csv").read_text() == "step,loss\n1234567,0.123457\n"
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses files over 4 KiB to a real process, as a full disk would."""
+    program = """
+import resource, signal
+from pathlib import Path
+from mnist_gan.errors import run_as_program
+from mnist_gan.files import write_atomically
+def main():
+    write_atomically(Path("checkpoint"), b"old")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    write_atomically(Path("checkpoint"), b"new" * 4096)
+run_as_program(main)
+"""
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write checkpoint: File too large; the file is as it was before\n"
+    assert Path("checkpoint").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]

@@ -1,18 +1,23 @@
 """params.yaml as frozen, validated objects. This is the only reader of params.yaml."""
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from mnist_gan.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
-LearningRate = Annotated[float, Field(gt=0)]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Options = TypeVar("Options", bound=BaseModel)
+
+VARIANTS = sorted(path.stem for path in Path(__file__).with_name("variants").glob("[a-z]*.py"))
+"""The names of all variants: each is a file."""
 
 
 def _check_img_size(size: int) -> int:
@@ -24,10 +29,14 @@ def _check_img_size(size: int) -> int:
     return size
 
 
+def _check_variant(name: str) -> str:
+    if name not in VARIANTS:
+        raise ValueError(f"must be one of {', '.join(VARIANTS)}")
+    return name
+
+
 ImgSize = Annotated[int, AfterValidator(_check_img_size)]
-Variant = Literal["gan", "dcgan"]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16"]
+VariantName = Annotated[str, AfterValidator(_check_variant)]
 
 
 class Section(BaseModel):
@@ -55,18 +64,13 @@ class FrozenConfig(Section):
     seed: Seed
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
-    lr: LearningRate
+    lr: Annotated[float, Field(gt=0)]
 
 
 class TrainConfig(Section):
-    """Training of the generator."""
+    """Training of the generator: what all variants share."""
 
-    variant: Variant
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    lr: LearningRate
-    b1: Decay
-    b2: Decay
+    variant: VariantName
     latent_dim: Count
     sample_interval: Count
     checkpoint_interval: Count
@@ -99,34 +103,54 @@ class Config(Section):
     judge: FrozenConfig
     autoencoder: FrozenConfig
     train: TrainConfig
+    variants: dict[str, dict[str, Any]]
+    """A section for each variant; the variant's own file says what is allowed in it."""
     render: RenderConfig
     evaluate: EvaluateConfig
 
-
-class Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``2e-4`` as a number, as YAML 1.2 and DVC do; YAML 1.1 wants ``2.0e-4``."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+    @property
+    def variant(self) -> dict[str, Any]:
+        """The section of the variant that is selected."""
+        return self.variants[self.train.variant]
 
 
 def load(path: Path = Path("params.yaml")) -> Config:
-    """Read and validate ``path``; every problem is named in one UserError."""
+    """Read and validate ``path``, as DVC reads it; every problem is named in one UserError."""
     try:
-        return Config.model_validate(yaml.load(path.read_text(), Loader))  # noqa: S506, a SafeLoader
+        content = YAML(typ="safe").load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} not found: run in the repository's root") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    config = validate(Config, content)
+    if unknown := sorted(config.variants.keys() - set(VARIANTS)):
+        raise UserError(f"{path}: variants.{unknown[0]}: unknown key: src/mnist_gan/variants has no {unknown[0]}.py")
+    if config.train.variant not in config.variants:
+        raise UserError(f"{path}: variants.{config.train.variant}: missing")
+    return config
+
+
+def validate(section: type[Options], content: Any, name: str = "") -> Options:
+    """``content`` of params.yaml as a ``section``.
+
+    Args:
+        section: what is allowed.
+        content: what was read.
+        name: the key that ``content`` was read from; empty for the whole file.
+
+    Raises:
+        UserError: names every problem.
+    """
+    try:
+        return section.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from None
+        problems = "; ".join(_explain(problem, name) for problem in error.errors())
+        raise UserError(f"params.yaml: {problems}") from None
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Mapping[str, Any], name: str) -> str:
     """One problem of pydantic's list as ``section.key: what is allowed, what was given``."""
-    key = ".".join(map(str, problem["loc"])) or "the file"
+    key = ".".join(map(str, [name, *problem["loc"]] if name else problem["loc"])) or "the file"
     match problem["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key"

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 LINE_INTERVAL_S = 10
 
 
 @contextmanager
-def progress(total_steps: int, epochs: int, done: int) -> Iterator["Progress"]:
-    """A Progress over ``total_steps``, ``done`` of them before, that leaves the terminal tidy."""
+def progress(total_steps: int, epoch_steps: int, done: int) -> Iterator["Progress"]:
+    """An observer of a training of ``total_steps``, ``done`` of them before, that leaves the terminal tidy."""
     with tqdm(
         total=total_steps,
         initial=done,
@@ -22,9 +23,7 @@ def progress(total_steps: int, epochs: int, done: int) -> Iterator["Progress"]:
         disable=not sys.stderr.isatty(),
         bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left",
     ) as bar:
-        shown = Progress(bar, total_steps, epochs, done)
-        if done:
-            bar.write(f"going on after step {done} of {total_steps}", file=sys.stderr)
+        shown = Progress(bar, total_steps, epoch_steps, done)
         yield shown
     shown.line()
 
@@ -32,30 +31,36 @@ def progress(total_steps: int, epochs: int, done: int) -> Iterator["Progress"]:
 class Progress:
     """Counts steps; shows the epoch, the two losses and the time left."""
 
-    def __init__(self, bar: "tqdm[Any]", total_steps: int, epochs: int, done: int) -> None:
+    def __init__(self, bar: "tqdm[Any]", total_steps: int, epoch_steps: int, done: int) -> None:
         self.bar = bar
         self.total_steps = total_steps
-        self.epochs = epochs
+        self.epoch_steps = epoch_steps
         self.done = self.steps = done
         self.state = ""
         self.started = self.last_line = time.monotonic()
 
-    def advance(self) -> None:
-        """One more optimizer step is done."""
+    def stepped(self) -> None:
+        """One more step is done."""
         self.steps += 1
         self.bar.update()
 
-    def show(self, epoch: int, loss_g: float, loss_d: float) -> None:
-        """Show the state in ``epoch``, counted from 1; off a terminal as a line every LINE_INTERVAL_S seconds."""
-        self.state = f"epoch {epoch}/{self.epochs}, loss_g {loss_g:.3f}, loss_d {loss_d:.3f}"
+    def losses(self, first: int, values: Tensor) -> None:
+        """Show the last of ``values`` ``[n, ...]``; off a terminal as a line every LINE_INTERVAL_S seconds."""
+        loss_g, loss_d = values[-1, :2].tolist()
+        epoch = (first + len(values) - 1) // self.epoch_steps + 1
+        epochs = self.total_steps // self.epoch_steps
+        self.state = f"epoch {epoch}/{epochs}, loss_g {loss_g:.3f}, loss_d {loss_d:.3f}"
         self.bar.set_description_str(self.state, refresh=False)
         if time.monotonic() - self.last_line >= LINE_INTERVAL_S:
             self.line()
 
+    def samples(self, step: int, images: Tensor) -> None:
+        """Pictures are for others."""
+
     def line(self) -> None:
         """Print the state where there is no bar."""
         self.last_line = time.monotonic()
-        if self.bar.disable:
+        if self.bar.disable and self.state:
             a_step = (self.last_line - self.started) / max(1, self.steps - self.done)
             left = a_step * (self.total_steps - self.steps)
             print(f"{self.state}, {tqdm.format_interval(left)} left", file=sys.stderr, flush=True)

@@ -7,22 +7,24 @@ it beats the champion: its distance must lie below the champion's by more than t
 import argparse
 from collections.abc import Sequence
 
-from mnist_gan import registry, runs, tracking
-from mnist_gan.errors import UserError, run_stage
-from mnist_gan.panel import Estimate
-from mnist_gan.runs import PRIMARY, VALIDATION, Run, content_hash
+from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.quality.panel import Estimate
+from mnist_gan.tracking import registry
+from mnist_gan.tracking.published import measured_alike
+from mnist_gan.tracking.run import PRIMARY, VALIDATION, TrackedRun
+from mnist_gan.tracking.store import connect, store_failures_in_one_line
 
 
 def main() -> None:
     """Promote the run that the command line names, or the best."""
     options = parser().parse_args()
-    store = tracking.connect()
-    with runs.failing_in_one_line():
+    store = connect()
+    with store_failures_in_one_line():
         holder = registry.champion(store)
         if options.run:
-            (candidate,) = runs.named(store, [options.run])
+            (candidate,) = store.named([options.run])
         else:
-            candidate = best(runs.published(store), holder)
+            candidate = best(store.published(), holder)
         version = registry.register(store, candidate)
         print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
         promoted, reason = decide(candidate, holder)
@@ -38,36 +40,36 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def best(published: Sequence[Run], holder: Run | None) -> Run:
+def best(published: Sequence[TrackedRun], holder: TrackedRun | None) -> TrackedRun:
     """The run nearest to the validation images, of those that were measured as ``holder`` was.
 
     Raises:
         UserError: there is no run, or there is no holder and runs were measured differently.
     """
-    comparable = [run for run in published if holder is None or runs.one_ruler([run, holder])]
+    comparable = [run for run in published if holder is None or measured_alike([run, holder])]
     if not comparable:
         raise UserError(
             "no published run was measured as the champion was: `dvc repro` makes one"
             if published
             else "no published run to promote: `dvc repro` makes one"
         )
-    if not runs.one_ruler(comparable):
+    if not measured_alike(comparable):
         raise UserError("the runs were measured differently, so that none is the best: name one with --run")
-    return min(comparable, key=lambda run: run.data.metrics[VALIDATION])
+    return min(comparable, key=lambda run: run.metrics[VALIDATION])
 
 
-def decide(candidate: Run, holder: Run | None) -> tuple[bool, str]:
+def decide(candidate: TrackedRun, holder: TrackedRun | None) -> tuple[bool, str]:
     """Whether ``candidate`` is to be champion in the place of ``holder``, and why."""
     if holder is None:
         return True, "there was none before"
-    if content_hash(candidate) == content_hash(holder):
+    if candidate.content_hash == holder.content_hash:
         return False, "it is the champion already"
-    if not runs.one_ruler([candidate, holder]):
+    if not measured_alike([candidate, holder]):
         return (
             False,
             f"{describe(holder)}, the present one, was measured differently, so that they do not compare",
         )
-    new, old = runs.estimate(candidate, PRIMARY), runs.estimate(holder, PRIMARY)
+    new, old = candidate.estimate(PRIMARY), holder.estimate(PRIMARY)
     distances = f"Fréchet distance {interval(new)} against {interval(old)} of the present one, {describe(holder)}"
     if new.high < old.low:
         return True, f"{distances}: the intervals are apart"
@@ -76,9 +78,9 @@ def decide(candidate: Run, holder: Run | None) -> tuple[bool, str]:
     return False, f"{distances}: the intervals overlap, so that the evidence is not enough"
 
 
-def describe(run: Run) -> str:
+def describe(run: TrackedRun) -> str:
     """The run in a few words."""
-    return f"{run.info.run_name}, generator {content_hash(run)[:12]}"
+    return f"{run.name}, generator {run.content_hash[:12]}"
 
 
 def interval(estimate: Estimate) -> str:
@@ -87,4 +89,4 @@ def interval(estimate: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

@@ -1,28 +1,28 @@
 """Train each variant with each seed through DVC's queue, then write their comparison.
 
-An experiment is named by its variant, epochs and seed, and by what else determines its result: the code of the stages
-and params.yaml. One that is there and published in MLflow is not run again.
+What is published in MLflow already is not trained again: a run names all that determines its result, and so does an
+experiment of the queue.
 """
 
 import argparse
-import hashlib
 import json
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import psutil
-import yaml
 
-from mnist_gan import compare, runs, tracking
-from mnist_gan.config import Variant
-from mnist_gan.errors import UserError, run_stage
-from mnist_gan.tracking import Store
+from mnist_gan import config, pipeline
+from mnist_gan.config import VARIANTS, Config
+from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.report import page
+from mnist_gan.tracking.run import TrackedRun
+from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
+from mnist_gan.training import hardware
 
 WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
@@ -31,73 +31,49 @@ WORKER_S = 60
 def main() -> None:
     """Queue what is missing, work the queue off, write reports/."""
     options = parser().parse_args()
-    store = tracking.connect()
-    state = state_hash()
-    changes = {
-        f"{variant}-{epochs}-seed{seed}-{state}": {"variant": variant, "epochs": epochs, "seed": seed}
-        for seed in options.seeds
-        for variant, epochs in options.epochs
-    }
-    while queue_missing(store, changes) and not work_off():
-        print("the queue's worker died: the next one goes on", flush=True)
-    made = {name: generator(name) for name in changes}
-    if failed := [name for name, content_hash in made.items() if content_hash is None]:
-        raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
-    with runs.failing_in_one_line():
-        compare.write(store, runs.named(store, [str(content_hash) for content_hash in made.values()]), options.output)
-
-
-def queue_missing(store: Store, changes: Mapping[str, Mapping[str, object]]) -> bool:
-    """Queue the experiments whose runs are not there, by name with their parameters; whether there are any."""
-    there = {runs.content_hash(run) for run in runs.published(store)}
-    waiting = pending()
-    for name, change in changes.items():
-        if generator(name) in there:
-            print(f"{name}: is there", flush=True)
-        elif name not in waiting:
-            if generator(name):
-                dvc("exp", "remove", name)
-            dvc("exp", "run", "--queue", "--name", name, *(f"-Strain.{key}={value}" for key, value in change.items()))
-            print(f"{name}: queued", flush=True)
-    return any(generator(name) not in there for name in changes)
-
-
-def work_off() -> bool:
-    """Whether the queue was worked off; False where its worker died, for which DVC would wait for ever.
-
-    That happens without any kill: the worker's messages are files, and it ends on one that is not written yet.
-    """
-    runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all"])
-    seen = time.monotonic()
-    try:
-        while runner.poll() is None and time.monotonic() - seen < WORKER_S:
-            with suppress(subprocess.TimeoutExpired):
-                runner.wait(5)
-            if any(
-                "queue-worker" in (process.info["cmdline"] or ()) and process.info["cwd"] == str(Path.cwd())
-                for process in psutil.process_iter(["cmdline", "cwd"])
-            ):
-                seen = time.monotonic()
-        return runner.poll() is not None
-    finally:
-        runner.kill()
-        runner.wait()
+    params = config.load()
+    hardware.configure()
+    trials = [Trial.of(params, variant, epochs, seed) for seed in options.seeds for variant, epochs in options.variants]
+    store = connect()
+    with store_failures_in_one_line():
+        while True:
+            plan = decide(trials, finished(store), experiments(), alive=has_worker())
+            act(plan)
+            if not plan.missing or run_queue():
+                break
+            print("the queue's worker died: the next one goes on", flush=True)
+        made = finished(store)
+        if failed := [trial.name for trial in trials if trial.determinants not in made]:
+            raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
+        verdict = page.write([made[trial.determinants] for trial in trials], options.output)
+    print(f"{verdict}\n{options.output / 'compare.html'}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(prog="python -m mnist_gan.sweep", description=__doc__)
-    made.add_argument("--epochs", nargs="+", type=variant_and_epochs, metavar="VARIANT=EPOCHS", required=True)
+    made.add_argument(
+        "--variants",
+        nargs="+",
+        type=variant_and_epochs,
+        metavar="VARIANT[=EPOCHS]",
+        required=True,
+        help="epochs are those of params.yaml unless given",
+    )
     made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2])
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made
 
 
-def variant_and_epochs(text: str) -> tuple[str, int]:
-    """``gan=100`` as ``("gan", 100)``; raises ArgumentTypeError for what is no variant and its epochs."""
-    variant, _, epochs = text.partition("=")
-    if variant not in get_args(Variant) or not epochs.isdecimal() or int(epochs) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no variant and its epochs, such as gan=100")
+def variant_and_epochs(text: str) -> tuple[str, int | None]:
+    """``gan=100`` as ``("gan", 100)``, ``gan`` as ``("gan", None)``; raises ArgumentTypeError for anything else."""
+    variant, has_epochs, epochs = text.partition("=")
+    if variant not in VARIANTS:
+        raise argparse.ArgumentTypeError(f"{variant!r} is no variant; there are {', '.join(VARIANTS)}")
+    if not has_epochs:
+        return variant, None
+    if not epochs.isdecimal() or int(epochs) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no variant with its epochs, such as gan=100")
     return variant, int(epochs)
 
 
@@ -108,37 +84,131 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def pending() -> set[str]:
-    """The names of the experiments that are queued or running; what a killed worker left as running is given up."""
-    status = dvc("queue", "status")
-    found = dict(re.findall(r"^\w{7} +(\S+) .* (Queued|Running) *$", status, re.MULTILINE))
-    orphans = {name for name, state in found.items() if state == "Running"} if "status: 0 active" in status else set()
-    if orphans:
-        dvc("queue", "kill", "--force", *orphans)
-    return found.keys() - orphans
+@dataclass(frozen=True)
+class Trial:
+    """One training of the sweep."""
+
+    name: str
+    """Of its experiment."""
+    changes: tuple[str, ...]
+    """What it changes in params.yaml, as ``key=value``."""
+    determinants: str
+    """Names all that determines its result, as a run's tag does."""
+
+    @classmethod
+    def of(cls, params: Config, variant: str, epochs: int | None, seed: int) -> "Trial":
+        """The training of ``variant`` with ``seed``, for ``epochs`` or as many as params.yaml says."""
+        if variant not in params.variants:
+            raise UserError(f"params.yaml: variants.{variant}: missing")
+        section = params.variants[variant] | ({"epochs": epochs} if epochs else {})
+        changed = params.model_copy(
+            update={
+                "train": params.train.model_copy(update={"variant": variant, "seed": seed}),
+                "variants": params.variants | {variant: section},
+            }
+        )
+        environment = hardware.choose(changed.train.device, changed.train.precision).environment
+        determinants = pipeline.determinants(changed, environment)
+        return cls(
+            f"{variant}-{section.get('epochs')}-seed{seed}-{determinants[:7]}",
+            (
+                f"train.variant={variant}",
+                f"train.seed={seed}",
+                *([f"variants.{variant}.epochs={epochs}"] if epochs else []),
+            ),
+            determinants,
+        )
 
 
-def state_hash() -> str:
-    """Seven digits for the working tree's stages: their code, dvc.yaml, params.yaml and the frozen networks."""
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text())
-    code = {dep for stage in pipeline["stages"].values() for dep in stage["deps"] if dep.startswith("src/")}
-    frozen = map(str, Path("models").glob("*.safetensors"))
-    digest = hashlib.sha256()
-    for path in sorted({*code, *frozen, "dvc.yaml", "params.yaml"}):
-        digest.update(path.encode() + Path(path).read_bytes())
-    return digest.hexdigest()[:7]
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with trials."""
+
+    present: list[Trial]
+    """Published already."""
+    missing: list[Trial]
+    """Not published yet."""
+    give_up: list[str]
+    """Experiments that a killed worker left as running: DVC would leave them so for ever."""
+    forget: list[str]
+    """Experiments whose runs are gone: their names are needed again."""
+    queue: list[Trial]
+    """To be queued; the other missing ones wait or run already."""
 
 
-def generator(name: str) -> str | None:
-    """SHA-256 of the generator that the experiment with this name made; None where there is none."""
-    listed = subprocess.run(
-        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True, check=True
+def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, str], *, alive: bool) -> Plan:
+    """What is to be done.
+
+    Args:
+        trials: what is wanted.
+        done: the determinants of what is published.
+        states: DVC's experiments by name: Queued, Running, Success, Failed.
+        alive: whether a worker is at the queue.
+    """
+    missing = [trial for trial in trials if trial.determinants not in done]
+    at_it = {name for name, state in states.items() if state == "Queued" or (state == "Running" and alive)}
+    return Plan(
+        present=[trial for trial in trials if trial.determinants in done],
+        missing=missing,
+        give_up=[name for name, state in states.items() if state == "Running" and not alive],
+        forget=[trial.name for trial in missing if states.get(trial.name) == "Success"],
+        queue=[trial for trial in missing if trial.name not in at_it],
     )
-    for reference in listed.stdout.split():
-        if reference.endswith(f"/{name}"):
-            shown = subprocess.run(["git", "show", f"{reference}:metrics/train.json"], capture_output=True, check=True)
-            return str(json.loads(shown.stdout)["generator"])
-    return None
+
+
+def act(plan: Plan) -> None:
+    """Do what ``plan`` says."""
+    for trial in plan.present:
+        print(f"{trial.name}: is there", flush=True)
+    if plan.give_up:
+        dvc("queue", "kill", "--force", *plan.give_up)
+    for name in plan.forget:
+        dvc("exp", "remove", name)
+    for trial in plan.queue:
+        dvc("exp", "run", "--queue", "--name", trial.name, *(f"-S{change}" for change in trial.changes))
+        print(f"{trial.name}: queued", flush=True)
+
+
+def finished(store: Store) -> dict[str, TrackedRun]:
+    """The published runs by what determines their results."""
+    return {run.tags.get("determinants", ""): run for run in store.published()}
+
+
+def experiments() -> dict[str, str]:
+    """The states of DVC's experiments on this commit, by name."""
+    shown = json.loads(dvc("exp", "show", "--json"))
+    return {
+        experiment["revs"][0]["name"]: (experiment["executor"] or {"state": "success"})["state"].capitalize()
+        for commit in shown
+        for experiment in commit["experiments"] or ()
+    }
+
+
+def run_queue() -> bool:
+    """Whether the queue was worked off; False where its worker died, for which DVC would wait for ever.
+
+    That happens without any kill: the worker's messages are files, and it ends on one that is not written yet.
+    """
+    runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all"])
+    seen = time.monotonic()
+    try:
+        while runner.poll() is None and time.monotonic() - seen < WORKER_S:
+            with suppress(subprocess.TimeoutExpired):
+                runner.wait(5)
+            if has_worker():
+                seen = time.monotonic()
+        return runner.poll() is not None
+    finally:
+        runner.kill()
+        runner.wait()
+
+
+def has_worker() -> bool:
+    """Whether a worker of DVC is at this folder's queue."""
+    return any(
+        "queue-worker" in (process.info["cmdline"] or ()) and process.info["cwd"] == str(Path.cwd())
+        for process in psutil.process_iter(["cmdline", "cwd"])
+    )
 
 
 def dvc(*arguments: str) -> str:
@@ -150,4 +220,4 @@ def dvc(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

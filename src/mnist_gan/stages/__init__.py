@@ -1,1 +1,4 @@
-"""One module per stage of dvc.yaml, under the same name; each runs as a program."""
+"""One file for each stage of dvc.yaml: read parameters, call the rooms, write outs.
+
+DVC enters. Nothing imports a stage.
+"""

@@ -1,8 +1,10 @@
 """Train the autoencoder. Like the judge's, the stage is frozen and its weights are committed."""
 
-from mnist_gan import autoencoder, config
-from mnist_gan.data import read_prepared
-from mnist_gan.errors import UserError, run_stage
+from mnist_gan import config
+from mnist_gan.data.mnist import read_prepared
+from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.quality import autoencoder
+from mnist_gan.training import hardware
 
 LEAST_EXPLAINED = 0.9
 
@@ -10,6 +12,7 @@ LEAST_EXPLAINED = 0.9
 def main() -> None:
     """Write models/autoencoder.safetensors, if enough of the images passes through it."""
     options = config.load().autoencoder
+    hardware.configure()
     trained = autoencoder.train(
         options,
         read_prepared("train"),
@@ -23,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

@@ -1,8 +1,10 @@
 """Train the judge. The stage is frozen in dvc.yaml and its weights are committed: distances stay comparable."""
 
-from mnist_gan import config, judge
-from mnist_gan.data import read_prepared
-from mnist_gan.errors import UserError, run_stage
+from mnist_gan import config
+from mnist_gan.data.mnist import read_prepared
+from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.quality import judge
+from mnist_gan.training import hardware
 
 LEAST_ACCURACY = 0.993
 
@@ -10,6 +12,7 @@ LEAST_ACCURACY = 0.993
 def main() -> None:
     """Write models/judge.safetensors, if the judge is good enough to judge."""
     options = config.load().judge
+    hardware.configure()
     trained = judge.train(
         options,
         read_prepared("train"),
@@ -23,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

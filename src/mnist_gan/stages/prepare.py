@@ -7,8 +7,8 @@ from torchvision.transforms import functional as transforms
 
 from mnist_gan import config
 from mnist_gan.config import PrepareConfig
-from mnist_gan.data import Split, read_raw, write_prepared
-from mnist_gan.errors import run_stage
+from mnist_gan.data.mnist import Split, read_raw, write_prepared
+from mnist_gan.errors import run_as_program
 
 
 def main() -> None:
@@ -33,4 +33,4 @@ def resize(images: Tensor, options: PrepareConfig) -> Tensor:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

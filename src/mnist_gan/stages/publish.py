@@ -1,4 +1,4 @@
-"""Bring the result's run in MLflow up to date: complete it, or recreate it where the store has none."""
+"""Bring the result's run in MLflow up to date, and say how good the result is."""
 
 import csv
 import json
@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_gan import images, result, tracking
-from mnist_gan.engine import choose_device, choose_precision, environment
-from mnist_gan.errors import run_stage
+from mnist_gan import config, pipeline
+from mnist_gan.config import Device
+from mnist_gan.errors import run_as_program
 from mnist_gan.files import sha256
+from mnist_gan.report import summary
+from mnist_gan.tracking import published
+from mnist_gan.tracking.run import TrackedRun
+from mnist_gan.tracking.store import connect, store_failures_in_one_line, tracking_page
+from mnist_gan.training import generators, hardware
+from mnist_gan.training.generators import FINAL, TRAINING, Checkpoint, Origin
 
 AXES = ("epoch", "step")
 """The columns of plots/quality.csv that are no measure."""
@@ -17,59 +23,77 @@ FOLDERS = (Path("metrics"), Path("plots"))
 
 
 def main() -> None:
-    """Publish models/generator, metrics and plots."""
-    store = tracking.connect()
-    name = result.content_hash()
-    run = tracking.find(store, name)
-    recreated = run is None
-    if run is None:
-        _, origin = result.read_generator()
-        grids = {step: images.grid(samples, 5) for step, samples in result.read_samples().items()}
-        run = tracking.recreate(store, name, origin, result.read_losses(), grids, origin.step // origin.epoch)
-
-    files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    files += [result.FINAL, result.TRAINING]
-    files_hash = sha256("".join(f"{path} {sha256(path.read_bytes())}\n" for path in files).encode())
-    if tracking.is_complete(run, files_hash):
-        state = "up to date"
-    else:
-        state = "recreated" if recreated else "completed"
-        with Path("plots/quality.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        validation = {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
-        quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
-        kept = (*FOLDERS, result.FINAL, result.TRAINING)
-        tracking.complete(store, run, files_hash, result.checkpoints(), validation, quality, kept, note(name, quality))
-    note_another_environment()
-    print(f"MLflow run {run.info.run_id} ({run.info.run_name}), generator {name[:12]}: {state}")
-
-
-def note_another_environment() -> None:
-    """Say what differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
-    _, origin = result.read_generator()
-    device = choose_device("cpu" if origin.train["device"] == "cpu" else "auto")
-    here = environment(device, choose_precision(origin.train["precision"], device))
-    differences = [f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here[key] != was]
-    if differences:
-        print(f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one")
+    """Publish models/generator, metrics and plots: complete their run, or recreate it where the store has none."""
+    params = config.load()
+    store = connect()
+    final = generators.read()
+    name = generators.content_hash()
+    quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
+    with store_failures_in_one_line():
+        run = store.find(name)
+        state = "completed" if run else "recreated"
+        if run is None:
+            samples, losses = generators.read_samples(), generators.read_losses()
+            run = published.recreate(store, name, final.origin, losses, samples, final.step // final.epoch)
+        files_hash = hash_of_files()
+        determinants = pipeline.determinants(params, final.origin.environment)
+        if published.is_complete(run, files_hash, determinants):
+            state = "up to date"
+        else:
+            published.complete(
+                run,
+                files_hash,
+                generators.checkpoints(),
+                validation(),
+                quality,
+                (*FOLDERS, FINAL, TRAINING),
+                summary.note(quality, name),
+                determinants,
+            )
+    if elsewhere := another_environment(final.origin):
+        print(elsewhere)
+    print(summary.block(quality, title(final, run), final.epoch, f"{run.name} ({state})", tracking_page(run)))
 
 
-def note(name: str, quality: Mapping[str, float]) -> str:
-    """The run's description, in Markdown."""
-
-    def distance(space: str) -> str:
-        interval = f"interval/{space}/frechet_distance"
-        return (
-            f"Fréchet distance **{quality[f'{space}/frechet_distance']:.4g}** "
-            f"({quality[f'{interval}/low']:.4g} to {quality[f'{interval}/high']:.4g}) on the {space}'s features; "
-            f"real images have {quality[f'floor/{space}/frechet_distance']:.2g}."
-        )
-
+def title(final: Checkpoint, run: TrackedRun) -> str:
+    """Variant, seed, epochs, and how long the training took, which a recreated run does not know."""
+    seconds = run.tags.get("training.seconds")
+    took = f" in {duration(float(seconds))}" if seconds else ""
     return (
-        f"{distance('judge')}\n\n{distance('autoencoder')}\n\n"
-        f"It draws {quality['judge/digits_present']:.0f} of 10 digits. By validation the best checkpoint is that of "
-        f"epoch {quality['best/epoch']:.0f}.\n\nGenerator `{name}`."
+        f"{final.origin.variant}, seed {final.origin.shared['seed']}: {final.epoch} epochs{took}, "
+        f"generator {run.content_hash[:12]}"
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``45 s``, ``3 min 5 s``, ``1 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def hash_of_files() -> str:
+    """Names everything that a run holds of the result."""
+    files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return sha256("".join(f"{path} {sha256(path.read_bytes())}\n" for path in [*files, FINAL, TRAINING]).encode())
+
+
+def validation() -> dict[int, dict[str, float]]:
+    """The measures of each checkpoint by its step, from plots/quality.csv."""
+    with Path("plots/quality.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
+
+
+def another_environment(origin: Origin) -> str:
+    """What differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
+    hardware.configure()
+    device: Device = "cpu" if origin.shared["device"] == "cpu" else "auto"
+    here = hardware.choose(device, origin.shared["precision"]).environment
+    differences = [f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here[key] != was]
+    if not differences:
+        return ""
+    return f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one"
 
 
 def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -81,4 +105,4 @@ def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

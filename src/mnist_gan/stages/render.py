@@ -5,9 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnist_gan import config, images, judge, result
-from mnist_gan.errors import run_stage
+from mnist_gan import config
+from mnist_gan.data import images
+from mnist_gan.errors import run_as_program
 from mnist_gan.files import write_atomically
+from mnist_gan.quality import judge
+from mnist_gan.training import generators
 
 PLOTS = Path("plots")
 PROGRESSION_ROWS = 10
@@ -18,15 +21,16 @@ DRAWN = 2000
 def main() -> None:
     """Write four pictures and two animations to plots/."""
     options = config.load().render
-    generator, origin = result.read_generator()
-    samples = torch.stack(list(result.read_samples().values()))
+    final = generators.read()
+    generator, latent_dim = final.generator, final.origin.latent_dim
+    samples = torch.stack(list(generators.read_samples().values()))
     columns, steps = options.columns, options.interpolation_steps
-    strips = interpolation(generator, origin.latent_dim, columns, steps)
+    strips = interpolation(generator, latent_dim, columns, steps)
     pictures = {
         "samples": images.grid(samples[-1], columns=5),
         "progression": images.grid(progression(samples, columns), columns),
         "interpolation": images.grid(strips, steps),
-        "digits": images.grid(by_digit(generator, origin.latent_dim, columns), columns),
+        "digits": images.grid(by_digit(generator, latent_dim, columns), columns),
     }
     for name, picture in pictures.items():
         write_atomically(PLOTS / f"{name}.png", images.png(picture))
@@ -79,4 +83,4 @@ def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_as_program(main)

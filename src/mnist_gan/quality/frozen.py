@@ -1,0 +1,91 @@
+"""What the judge and the autoencoder share: how they see images, how they are trained, and their committed files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from mnist_gan.config import FrozenConfig
+from mnist_gan.data.images import to_float
+from mnist_gan.data.mnist import Split
+from mnist_gan.errors import UserError
+from mnist_gan.files import write_atomically
+
+Network = TypeVar("Network", bound=nn.Module)
+
+SIZE = 32
+"""Height and width in pixels that the networks see; other sizes are resized to it."""
+SHIFT = 2
+"""Largest shift in pixels of a training image, in each direction."""
+
+
+def view(images: Tensor) -> Tensor:
+    """uint8 ``[N, C, H, W]`` as the networks see it: float32 in [-1, 1], SIZE pixels, the mean of the colours."""
+    seen = to_float(images).mean(dim=1, keepdim=True)
+    if seen.shape[-1] != SIZE:
+        seen = interpolate(seen, SIZE, mode="bilinear", antialias=True)
+    return seen.contiguous(memory_format=torch.channels_last)
+
+
+def fit(
+    build: Callable[[], Network],
+    loss_of: Callable[[Network, Tensor, Tensor], Tensor],
+    options: FrozenConfig,
+    split: Split,
+    report: Callable[[int, float], None],
+) -> Network:
+    """Train what ``build`` makes on uint8 images; ``report`` gets each epoch's number and mean loss.
+
+    Adam under a one-cycle schedule (Smith and Topin 2017, arXiv 1708.07120), images shifted at random.
+
+    Args:
+        loss_of: a scalar from the network, images ``[N, 1, SIZE, SIZE]`` in [-1, 1] and labels ``[N]``.
+    """
+    torch.manual_seed(options.seed)
+    network = build().to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.lr, fused=True)
+    steps = len(split.images) // options.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.epochs * steps)
+    labels = split.labels.long()
+    for epoch in range(1, options.epochs + 1):
+        total = 0.0
+        for indices in torch.randperm(len(labels))[: steps * options.batch_size].split(options.batch_size):
+            loss = loss_of(network, shift(view(split.images[indices])), labels[indices])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            total += loss.item()
+        report(epoch, total / steps)
+    return network
+
+
+def shift(images: Tensor) -> Tensor:
+    """``images``, all moved by one random offset of up to SHIFT pixels in each direction; the border moves around."""
+    offset = torch.randint(-SHIFT, SHIFT + 1, (2,)).tolist()
+    return images.roll(offset, dims=(2, 3))
+
+
+def write(network: nn.Module, path: Path) -> None:
+    """Write the weights to ``path``."""
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(weights))
+
+
+def read(network: Network, path: Path) -> Network:
+    """``network`` with the weights at ``path``, in eval mode.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        network.to(memory_format=torch.channels_last).load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read ({reason}): `git checkout {path}` restores it") from None
+    return network.eval()

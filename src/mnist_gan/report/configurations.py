@@ -1,0 +1,61 @@
+"""Runs grouped into configurations: those that differ in nothing but the seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnist_gan.tracking.run import PRIMARY, TrackedRun
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Told apart by colour-blind readers as well (Wong 2011, doi 10.1038/nmeth.1618)."""
+ENVIRONMENT = ("device", "precision", "threads", "torch")
+"""The tags that name what determines a result beside its parameters."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in nothing but the seed."""
+
+    label: str
+    runs: list[TrackedRun]
+    colour: str
+
+    @property
+    def middle(self) -> TrackedRun:
+        """The run with the median distance, the better of two."""
+        return sorted(self.runs, key=lambda run: run.metrics[PRIMARY])[(len(self.runs) - 1) // 2]
+
+    def values(self, metric: str) -> list[float]:
+        """The metric of each run."""
+        return [run.metrics[metric] for run in self.runs]
+
+
+def differing(runs: Sequence[TrackedRun]) -> list[str]:
+    """The names of the parameters that are not the same in all runs, the variant first."""
+    names = sorted({name for run in runs for name in run.params}, key=lambda name: (name != "train.variant", name))
+    return [name for name in names if len({run.params.get(name) for run in runs}) > 1]
+
+
+def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
+    """Runs by configuration, each under a label of what sets it apart from the others.
+
+    A label names the variant, the epochs, and the parameters that differ between runs of one variant. Trainings that
+    went on from another's end (``init_from``) are apart from those from the start: that of another seed is no draw of
+    its own. Of several runs of one seed, as after a change of the code, the last in ``runs`` counts: they are no
+    further evidence.
+    """
+    variants = {run.params["train.variant"] for run in runs}
+    of_one_variant = {
+        name for variant in variants for name in differing([r for r in runs if r.params["train.variant"] == variant])
+    }
+    names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
+    tags = [tag for tag in ENVIRONMENT if len({run.tags[tag] for run in runs}) > 1]
+    groups: dict[str, dict[str, TrackedRun]] = {}
+    for run in runs:
+        given = [name for name in names if run.params.get(name, "None") != "None"]
+        rest = [f"{name.partition('.')[2]} {run.params[name]}" for name in given]
+        label = ", ".join([run.params["train.variant"], *rest, *(run.tags[tag] for tag in tags)])
+        groups.setdefault(label, {})[run.params["train.seed"]] = run
+    return [
+        Configuration(label, list(by_seed.values()), COLOURS[index % len(COLOURS)])
+        for index, (label, by_seed) in enumerate(groups.items())
+    ]

@@ -1,0 +1,102 @@
+"""One result in words: what a person should know of it who reads nothing else.
+
+``publish`` prints it, and it is the run's description in MLflow.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PRESENT = 0.01
+"""A digit is drawn where at least this part of the images is taken for it."""
+NEAR_NOTHING = 0.01
+"""Precision of a generator that has learned nothing: so few of its images lie among real ones."""
+NARROW = 0.05
+"""Recall below which a generator draws each digit in few ways only."""
+COPIES = 0.6
+"""Values of ``copying`` from here on are beyond what unseen images of MNIST get."""
+
+
+class Distance(NamedTuple):
+    """A Fréchet distance with its 95% interval, and that of real images."""
+
+    value: float
+    low: float
+    high: float
+    floor: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g}); real images have {self.floor:.2g}"
+
+
+def distance(quality: Mapping[str, float], space: str = "judge") -> Distance:
+    """From the flat metrics of metrics/evaluate.json."""
+    name = f"{space}/frechet_distance"
+    low, high = (quality[f"interval/{name}/{end}"] for end in ("low", "high"))
+    return Distance(quality[name], low, high, quality[f"floor/{name}"])
+
+
+def missing_digits(quality: Mapping[str, float]) -> list[int]:
+    """The digits that the generator seldom or never draws."""
+    return [digit for digit in range(10) if quality[f"digits/{digit}"] < PRESENT]
+
+
+def digits(quality: Mapping[str, float]) -> str:
+    """How many of the ten digits it draws, and which not."""
+    missing = missing_digits(quality)
+    if not missing:
+        return "all ten digits"
+    return f"{10 - len(missing)} of ten digits, not {' or '.join(map(str, missing))}"
+
+
+def verdict(quality: Mapping[str, float]) -> str:
+    """What is wrong with the generator, in a sentence; empty where nothing is."""
+    if max(quality["judge/precision"], quality["autoencoder/precision"]) < NEAR_NOTHING:
+        return "It has learned nothing: hardly any of its images lies near a real one."
+    missing = missing_digits(quality)
+    if missing:
+        return (
+            f"It has collapsed: a few images, over and over, with {len(missing)} of ten digits missing."
+            if len(missing) > 1
+            else f"It has lost a digit: it does not draw the {missing[0]}."
+        )
+    if max(quality["judge/copying"], quality["autoencoder/copying"]) > COPIES:
+        return "It copies: its images lie nearer to training images than unseen real images do."
+    if max(quality["judge/recall"], quality["autoencoder/recall"]) < NARROW:
+        return "It has collapsed: it draws every digit, but each in a few ways only."
+    return ""
+
+
+def block(quality: Mapping[str, float], title: str, epochs: int, run: str, page: str) -> str:
+    """The end of ``dvc repro``: some six lines.
+
+    Args:
+        quality: the flat metrics of metrics/evaluate.json.
+        title: names variant, seed and training time.
+        epochs: of the whole training.
+        run: names the run.
+        page: where the run is shown.
+    """
+    best = quality["best/epoch"]
+    better = quality["best/judge/frechet_distance"]
+    lines = [
+        title,
+        verdict(quality),
+        f"Fréchet distance   {distance(quality)}",
+        f"draws              {digits(quality)}",
+        f"best checkpoint    epoch {best:.0f}, distance {better:.3g}" if best != epochs else "",
+        "look at            plots/digits.png",
+        f"MLflow             {run}; `make ui`, then {page}",
+    ]
+    return "\n".join(["", *(f"  {line}" for line in lines if line), ""])
+
+
+def note(quality: Mapping[str, float], content_hash: str) -> str:
+    """The run's description, in Markdown."""
+    parts = [
+        verdict(quality),
+        f"Fréchet distance **{distance(quality)}**, on the judge's features.",
+        f"On the autoencoder's: **{distance(quality, 'autoencoder')}**.",
+        f"It draws {digits(quality)}. By validation the best checkpoint is that of epoch {quality['best/epoch']:.0f}.",
+        f"Generator `{content_hash}`.",
+    ]
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,201 @@
+"""One run of MLflow: what is logged to it, and what it says."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow.pytorch
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
+from PIL.Image import Image
+from torch import Tensor
+
+from mnist_gan.errors import UserError
+from mnist_gan.quality.panel import Estimate
+from mnist_gan.training.generators import Checkpoint
+
+CONTENT_TAG = "generator.sha256"
+PRIMARY = "judge/frechet_distance"
+"""The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
+VALIDATION = "validation/frechet_distance"
+"""The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
+BATCH = 1000
+"""The most metrics that MLflow takes at once."""
+
+
+class TrackedRun:
+    """A run. What it says is as it was when this object was made; ``reread`` makes a new one."""
+
+    def __init__(self, client: MlflowClient, entity: Run) -> None:
+        self.client = client
+        self.id: str = entity.info.run_id
+        self.name = str(entity.info.run_name)
+        self.experiment_id: str = entity.info.experiment_id
+        self.params: dict[str, str] = entity.data.params
+        self.metrics: dict[str, float] = entity.data.metrics
+        self.tags: dict[str, str] = entity.data.tags
+
+    def reread(self) -> "TrackedRun":
+        """The run as it is now."""
+        return TrackedRun(self.client, self.client.get_run(self.id))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the run's final generator."""
+        return self.tags[CONTENT_TAG]
+
+    def estimate(self, metric: str) -> Estimate:
+        """The final generator's value of a measure, with its bootstrap interval."""
+        ends = (self.metrics[f"interval/{metric}/{end}"] for end in ("low", "high"))
+        return Estimate(self.metrics[metric], *ends)
+
+    def history(self, metric: str) -> NDArray[np.float64]:
+        """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step; the latest value of each."""
+        points = sorted(self.client.get_metric_history(self.id, metric), key=lambda point: point.timestamp)
+        latest = {point.step: (point.step, point.value, point.timestamp / 1000) for point in points}
+        return np.array([latest[step] for step in sorted(latest)]).reshape(-1, 3).T
+
+    def artifact(self, path: str) -> bytes:
+        """The bytes of one of the run's files.
+
+        Raises:
+            UserError: the store does not have it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                return Path(self.client.download_artifacts(self.id, path, folder)).read_bytes()
+            except (OSError, MlflowException):
+                raise UserError(
+                    f"{path} of run {self.id} cannot be read: if it is gone, delete the run, and `dvc repro` "
+                    "of its parameters writes it anew"
+                ) from None
+
+    def sampled_steps(self) -> set[int]:
+        """The steps whose sample grids the run has."""
+        names = [Path(file.path).name for file in self.client.list_artifacts(self.id, "images")]
+        # Of the two files of a picture, the small one is written last.
+        return {int(name.split("+")[2]) for name in names if name.endswith(".webp")}
+
+    def begin_again(self, process: str) -> None:
+        """Be RUNNING, by ``process``."""
+        self.client.update_run(self.id, RunStatus.to_string(RunStatus.RUNNING))
+        self.client.set_tag(self.id, "process", process)
+
+    def end(self, status: int) -> None:
+        """Be over, with a ``status`` of RunStatus."""
+        self.client.set_terminated(self.id, RunStatus.to_string(status))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_losses(
+        self, first: int, names: Sequence[str], values: Tensor, epoch_steps: int, times: Iterable[int]
+    ) -> None:
+        """The record of the steps after step ``first``, and the epoch as a number with a fraction.
+
+        Args:
+            first: the step before.
+            names: of the record's R values.
+            values: ``[n, R]``.
+            epoch_steps: steps in an epoch.
+            times: ``n`` Unix times in milliseconds.
+        """
+        keys = [*(f"train/{name}" for name in names), "epoch"]
+        metrics = [
+            Metric(key, value, timestamp, step)
+            for step, (timestamp, record) in enumerate(zip(times, values.tolist(), strict=True), start=first + 1)
+            for key, value in zip(keys, [*record, step / epoch_steps], strict=True)
+        ]
+        self._log(metrics)
+
+    def log_samples(self, step: int, grid: Image) -> None:
+        """The sample grid at ``step``, under the key that MLflow's image grid compares runs by."""
+        self.client.log_image(self.id, grid, key="samples", step=step, synchronous=True)
+
+    def log_validation(self, checkpoint: Checkpoint, measures: Mapping[str, float]) -> None:
+        """A checkpoint's model, and its ``measures`` linked to it, but for those that the run has already."""
+        model_id = self._log_checkpoint(checkpoint)
+        for name, value in measures.items():
+            key = f"validation/{name}"
+            steps, values, _ = self.history(key)
+            if value not in values[steps == checkpoint.step]:
+                self.client.log_metric(self.id, key, value, step=checkpoint.step, model_id=model_id)
+
+    def log_quality(self, measures: Mapping[str, float], step: int) -> None:
+        """The final generator's measures, but for those that the run has already."""
+        now = int(time.time() * 1000)
+        self._log([Metric(key, value, now, step) for key, value in measures.items() if self.metrics.get(key) != value])
+
+    def log_files(self, paths: Iterable[Path]) -> None:
+        """Keep files, and folders under their names."""
+        for path in paths:
+            if path.is_dir():
+                self.client.log_artifacts(self.id, str(path), path.name)
+            else:
+                self.client.log_artifact(self.id, str(path))
+
+    def _log(self, metrics: list[Metric]) -> None:
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(self.id, metrics=metrics[start : start + BATCH])
+
+    def _log_checkpoint(self, checkpoint: Checkpoint) -> str:
+        """The id of the LoggedModel of a generator: latent vectors in, images out."""
+        origin = checkpoint.origin
+        latents = np.zeros((2, origin.latent_dim), np.float32)
+        signature = ModelSignature(
+            Schema([TensorSpec(latents.dtype, (-1, origin.latent_dim))]),
+            Schema([TensorSpec(latents.dtype, (-1, *origin.image_shape))]),
+        )
+
+        def save(path: Path, model: Model) -> None:
+            mlflow.pytorch.save_model(
+                checkpoint.generator,
+                path,
+                mlflow_model=model,
+                signature=signature,
+                input_example=latents,
+                pip_requirements=requirements("mlflow", "torch"),
+            )
+
+        return self.log_model(f"{origin.variant}-epoch-{checkpoint.epoch:04}", checkpoint, save)
+
+    def log_model(self, name: str, checkpoint: Checkpoint, save: Callable[[Path, Model], None]) -> str:
+        """The id of the run's LoggedModel ``name``, written by ``save`` unless the run has it whole.
+
+        By hand: ``Model.log`` reads the history of every metric of the run for each model, and logs what it finds at
+        the model's step a second time.
+        """
+        client = self.client
+        for model in client.search_logged_models(
+            [self.experiment_id], f"source_run_id = '{self.id}' AND name = '{name}'"
+        ):
+            if model.status == LoggedModelStatus.READY:
+                return str(model.model_id)
+            client.delete_logged_model(model.model_id)
+        model = client.create_logged_model(
+            self.experiment_id,
+            name=name,
+            source_run_id=self.id,
+            params={"epoch": str(checkpoint.epoch), "step": str(checkpoint.step)},
+            model_type="generator",
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model")
+            save(path, Model(artifact_path=model.artifact_location, run_id=self.id, model_id=model.model_id))
+            client.log_model_artifacts(model.model_id, str(path))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        client.log_outputs(self.id, [LoggedModelOutput(model.model_id, checkpoint.step)])
+        return str(model.model_id)
+
+
+def requirements(*packages: str) -> list[str]:
+    """``packages`` at their versions here, without a build's local part, which no index has."""
+    return [f"{package}=={version(package).partition('+')[0]}" for package in packages]

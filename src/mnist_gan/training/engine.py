@@ -1,0 +1,205 @@
+"""How a variant's step meets the hardware: memory layout, precision, optimizers, CUDA graphs.
+
+The mathematics stays in ``variants``, the choice of hardware in ``hardware``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from mnist_gan import variants
+from mnist_gan.config import TrainConfig
+from mnist_gan.data.images import to_float, to_uint8
+from mnist_gan.errors import UserError
+from mnist_gan.training import hardware
+from mnist_gan.training.kernels import accelerate
+from mnist_gan.variants import Options
+
+
+class Engine:
+    """A variant, its optimizers and all images on one device, and how far the training has come.
+
+    Everything random (weights, order, noise, dropout) comes from the device's default generator, seeded here.
+    """
+
+    def __init__(self, shared: TrainConfig, options: Options, images: Tensor) -> None:
+        """Build the variant that ``shared`` selects.
+
+        Args:
+            shared: what all variants share.
+            options: the variant's own.
+            images: all training images, uint8 ``[N, C, H, W]``.
+        """
+        self.hardware = hardware.choose(shared.device, shared.precision)
+        self.device = self.hardware.device
+        torch.manual_seed(shared.seed)
+        channels, height, width = images.shape[1:]
+        variant = variants.build(shared.variant, options, shared.latent_dim, (channels, height, width))
+        self.variant = variant.to(self.device).to(memory_format=torch.channels_last)
+        self._fit_to_hardware()
+
+        self.lr = torch.tensor(options.lr, device=self.device)
+        self.optimizers = {
+            network: _adam(network, self.lr, (options.b1, options.b2), on_gpu=self.device.type == "cuda")
+            for network in (self.variant.generator, self.variant.discriminator)
+        }
+        self.parameters = {network: list(network.parameters()) for network in self.optimizers}
+        self.images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        self.options = options
+        self.epoch_steps = steps_per_epoch(len(images), options.batch_size)
+        self.total_steps = options.epochs * self.epoch_steps
+        self.order = torch.randperm(len(images), device=self.device)
+        self.steps = 0
+        """Optimizer steps that are done."""
+        self.graphs: dict[tuple[tuple[str, bool], ...], Graph] = {}
+
+    def _fit_to_hardware(self) -> None:
+        """Put in faster layers, and end bfloat16 where it would hurt."""
+        accelerate(self.variant, onednn=self.device.type == "cpu" and self.hardware.precision == "float32")
+        for module in self.variant.modules():
+            if isinstance(module, nn.Unflatten):
+                module.register_forward_hook(lambda _module, _input, x: x.contiguous(memory_format=torch.channels_last))
+            elif isinstance(module, nn.Tanh):
+                # In bfloat16 the gradient of an image's last activation is off by up to twice a batch's noise.
+                module.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(),))
+        if self.hardware.precision == "bfloat16":
+            self.variant.discriminator.register_forward_hook(lambda _network, _images, logits: logits.float())
+
+    def epoch(self) -> Iterator[Tensor]:
+        """Train on what is left of this epoch; yields the record's values ``[R]`` of each step, on the device.
+
+        An epoch is every image once, in a random order.
+        """
+        done = self.steps % self.epoch_steps
+        for indices in torch.split(self.order, self.options.batch_size)[done:]:
+            self.lr.fill_(self.options.lr * self.variant.rate(self.steps / self.total_steps))
+            kind = self.variant.kind(self.steps)
+            record = self._replay(indices, kind) if self.device.type == "cuda" else self.train(indices, kind)
+            self.steps += 1
+            if self.steps % self.epoch_steps == 0:
+                self.order = torch.randperm(len(self.images), device=self.device)
+            yield record
+
+    def train(self, indices: Tensor, kind: Mapping[str, bool]) -> Tensor:
+        """One step of a ``kind`` on the images at ``indices`` ``[N]``; returns the record's values."""
+        step = self.variant.step(to_float(self.images.index_select(0, indices)), **kind)
+        while True:
+            try:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.hardware.precision == "bfloat16"):
+                    network, loss, keep_graph = next(step)
+            except StopIteration as end:
+                record: Tensor = end.value
+                return record
+            # Gradients of the other network would be thrown away: they are not computed.
+            loss.backward(inputs=self.parameters[network], retain_graph=keep_graph)
+            self.optimizers[network].step()
+            self.optimizers[network].zero_grad()
+
+    def _replay(self, indices: Tensor, kind: Mapping[str, bool]) -> Tensor:
+        """``train`` without its launches: a full batch replays a captured step, what is left goes the long way."""
+        if len(indices) < self.options.batch_size:
+            return self.train(indices, kind)
+        key = tuple(kind.items())
+        if key not in self.graphs:
+            before = self.state()
+            self.graphs[key] = Graph(lambda indices: self.train(indices, kind), indices)
+            self.load(before)
+        return self.graphs[key](indices)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that decides how the training goes on, copied to the CPU."""
+        state = {
+            name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in self._tensors().items()
+        }
+        position = {"steps": torch.tensor(self.steps), "position": torch.tensor(self.steps % self.epoch_steps)}
+        return state | position | {"order": self.order.cpu(), "random": self._random()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` returned.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another training.
+            ValueError: it does not end where an epoch of this training does.
+        """
+        steps = int(state["steps"])
+        if steps > self.total_steps or steps % self.epoch_steps != int(state["position"]):
+            raise ValueError(steps)
+        for name, tensor in self._tensors().items():
+            tensor.copy_(state[name])
+        self.order = state["order"].to(self.device)
+        self.steps = steps
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"])
+        else:
+            torch.set_rng_state(state["random"])
+
+    def _random(self) -> Tensor:
+        return torch.cuda.get_rng_state() if self.device.type == "cuda" else torch.get_rng_state()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Weights, buffers and Adam's moments by name, as they are in use; detached, so that they can be written."""
+        sides = ("generator", self.variant.generator), ("discriminator", self.variant.discriminator)
+        moments = {
+            f"{side}.{key}.{i}": tensor
+            for side, network in sides
+            for i, parameter in enumerate(self.parameters[network])
+            for key, tensor in self.optimizers[network].state[parameter].items()
+        }
+        return self.variant.state_dict() | moments
+
+    @torch.inference_mode()
+    def sample(self, latents: Tensor) -> Tensor:
+        """Images uint8 ``[N, C, H, W]``, on the device, from latents ``[N, latent_dim]``, in eval mode and float32."""
+        generator = self.variant.drawn.eval()
+        images = to_uint8(generator(latents.to(self.device, non_blocking=True)))
+        generator.train()
+        return images
+
+
+class Graph:
+    """A training step as one CUDA graph: a single launch in place of hundreds."""
+
+    def __init__(self, train: Callable[[Tensor], Tensor], indices: Tensor) -> None:
+        """Capture ``train`` for batches like ``indices``. This trains, so that the caller puts its state back."""
+        self.indices = indices.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # libraries choose and set up what a capture does not allow
+                train(self.indices)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.record = train(self.indices)
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Train on the images at ``indices``; returns the record's values."""
+        self.indices.copy_(indices)
+        self.graph.replay()
+        return self.record.clone()
+
+
+def _adam(network: nn.Module, lr: Tensor, betas: tuple[float, float], *, on_gpu: bool) -> Adam:
+    """Torch's Adam for ``network``, with its moments in place before the first step, so that a state can be loaded."""
+    adam = Adam(network.parameters(), lr=lr, betas=betas, fused=True, capturable=on_gpu)
+    for parameter in network.parameters():
+        adam.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return adam
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Optimizer steps in one epoch, the last on what is left.
+
+    Raises:
+        UserError: a single image would be left, which BatchNorm cannot normalise.
+    """
+    if images % batch_size == 1:
+        raise UserError(f"batch_size: {batch_size} leaves one image of {images} alone in a batch; take another")
+    return -(-images // batch_size)

@@ -1,0 +1,107 @@
+"""Variants: one file each, with its options, its two networks and its step.
+
+A variant is mathematics alone: tensors in, losses out; no file, no log, no device. Its file needs nothing of the
+project but this one. Training enters by ``parse`` and ``build``.
+"""
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Generator, Mapping
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from mnist_gan.config import Count, Section, validate
+
+ImageShape = tuple[int, int, int]
+"""Channels, height, width; height and width are equal and a multiple of 16."""
+
+
+class Options(Section):
+    """What every variant has in its section of params.yaml."""
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate of Adam, for both networks."""
+    b1: Annotated[float, Field(ge=0, lt=1)]
+    """Adam's decay of the first moment."""
+    b2: Annotated[float, Field(ge=0, lt=1)]
+    """And of the second."""
+
+
+class Update(NamedTuple):
+    """A part of a step: ``loss``, a scalar, is to be made smaller by one update of ``network``."""
+
+    network: nn.Module
+    loss: Tensor
+    keep_graph: bool = False
+    """Whether a later loss of this step comes from the same graph."""
+
+
+Step = Generator[Update, None, Tensor]
+"""Yields each update before what depends on it is computed; returns the record's values."""
+
+
+class Variant(nn.Module):
+    """Two networks and the game between them."""
+
+    record: ClassVar[tuple[str, ...]]
+    """Names of the values that a step returns: ``loss_g`` and ``loss_d`` first, then what the variant adds."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, latent_dim: int) -> None:
+        """Take both networks.
+
+        Args:
+            generator: latent vectors ``[N, latent_dim]`` to images ``[N, C, H, W]`` in [-1, 1].
+            discriminator: images to logits ``[N, 1]``, larger for real ones.
+            latent_dim: length of a latent vector.
+        """
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        self.latent_dim = latent_dim
+
+    @abstractmethod
+    def step(self, real: Tensor, *args: Any, **kind: Any) -> Step:
+        """One step on real images ``[N, C, H, W]`` in [-1, 1]; returns the record's values, detached.
+
+        Args:
+            real: fresh images; the step draws its own latent vectors and whatever else is random.
+            args: none.
+            kind: what ``kind`` returned.
+        """
+
+    def kind(self, step: int) -> Mapping[str, bool]:
+        """Keyword arguments of ``step`` for the step after ``step`` others; there are few different ones."""
+        return {}
+
+    def rate(self, done: float) -> float:
+        """The part of the learning rate that counts where the part ``done`` of the training is done."""
+        return 1.0
+
+    @property
+    def drawn(self) -> nn.Module:
+        """The generator that images are drawn from."""
+        return self.generator
+
+    def latents(self, real: Tensor) -> Tensor:
+        """Standard normal vectors ``[N, latent_dim]``, one for each of the images ``real``."""
+        return real.new_empty(len(real), self.latent_dim).normal_()
+
+
+def parse(name: str, section: Mapping[str, Any]) -> Options:
+    """The options of the variant ``name`` from its section of params.yaml.
+
+    Raises:
+        UserError: a value is not allowed.
+    """
+    options: type[Options] = importlib.import_module(f"{__name__}.{name}").Options
+    return validate(options, section, f"variants.{name}")
+
+
+def build(name: str, options: Options, latent_dim: int, image_shape: ImageShape) -> Variant:
+    """The variant ``name`` with untrained networks, in train mode."""
+    variant: Variant = importlib.import_module(f"{__name__}.{name}").Variant(options, latent_dim, image_shape)
+    return variant

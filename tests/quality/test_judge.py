@@ -1,0 +1,69 @@
+"""The judge knows digits, and is made again from its seed."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, run_stage
+
+from mnist_gan import config
+from mnist_gan.config import FrozenConfig
+from mnist_gan.data.mnist import Split
+from mnist_gan.errors import UserError
+from mnist_gan.quality import judge
+
+TINY = FrozenConfig(seed=3, epochs=1, batch_size=64, lr=0.004)
+
+
+def weights_hash(made: judge.Judge) -> str:
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in made.state_dict().values())).hexdigest()
+
+
+def test_the_committed_judge_is_right(test_split: Split) -> None:
+    assert judge.accuracy(judge.read(), test_split) >= 0.993
+
+
+def test_features_have_a_unit(test_split: Split) -> None:
+    features = judge.opinion(judge.read(), test_split.images).features
+    assert features.shape == (10000, judge.FEATURES)
+    assert 20 < torch.cov(features.T.double()).trace() < 100
+
+
+def test_the_seed_determines_the_judge(train_split: Split) -> None:
+    few = Split(train_split.images[:512], train_split.labels[:512])
+    first, again = (weights_hash(judge.train(TINY, few, lambda *_: None)) for _ in range(2))
+    other = weights_hash(judge.train(TINY.model_copy(update={"seed": 4}), few, lambda *_: None))
+    assert first == again != other
+
+
+def test_a_poor_judge_is_not_written(small: Path) -> None:
+    before = judge.PATH.read_bytes()
+    done = run_stage("judge", small)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: accuracy ")
+    assert done.stderr.count("\n") == 1
+    assert judge.PATH.read_bytes() == before
+
+
+def test_a_damaged_judge_is_named(small: Path) -> None:
+    judge.PATH.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"models/judge\.safetensors cannot be read"):
+        judge.read()
+
+
+def test_sizes_and_colours_are_judged_alike(test_split: Split) -> None:
+    images = test_split.images[:200]
+    referee = judge.read()
+    coloured = judge.opinion(referee, images.expand(-1, 3, -1, -1)).probabilities
+    torch.testing.assert_close(coloured, judge.opinion(referee, images).probabilities)
+    doubled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    right = judge.opinion(referee, doubled).probabilities.argmax(1) == test_split.labels[:200]
+    assert right.double().mean() > 0.98
+
+
+@pytest.mark.slow
+def test_the_committed_judge_is_made_by_its_stage(train_split: Split, test_split: Split) -> None:
+    """The same seed gives an equally good judge on any machine; equal bits only on an equal one."""
+    made = judge.train(config.load(ROOT / "params.yaml").judge, train_split, lambda *_: None)
+    assert judge.accuracy(made, test_split) >= 0.993

@@ -1,0 +1,165 @@
+"""The report on real runs: what it says, and how it looks in a browser, on a phone and on a desktop."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_python
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from selenium.webdriver import Chrome
+
+from mnist_gan.report.charts import training_seconds
+from mnist_gan.report.configurations import configurations
+from mnist_gan.report.tables import over_seeds
+from mnist_gan.tracking.run import TrackedRun
+
+
+def compare(folder: Path, *arguments: str) -> "tuple[int, str, str]":
+    done = run_python("-m", "mnist_gan.compare", *arguments, folder=folder)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def runs_in(folder: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
+
+
+@pytest.fixture(scope="module")
+def report(published: Path) -> Path:
+    """The folder of the report on all four runs."""
+    code, said, errors = compare(published)
+    assert (code, errors) == (0, "")
+    assert said.splitlines()[1] == "reports/compare.html"
+    return published / "reports"
+
+
+def test_the_report_holds_the_whole_story(published: Path, report: Path) -> None:
+    page, text = (report / "compare.html").read_text(), (report / "compare.md").read_text()
+    for content in (page, text):
+        assert "gan, epochs 2 (n = 2)" in content
+        assert "dcgan, epochs 6 (n = 2)" in content
+        assert re.search("is better: the Fréchet distance of|The evidence is not enough for a verdict", content)
+        for name in ("frechet distance infinite", "kernel distance", "precision", "coverage", "digits present"):
+            assert name in content
+        for run in runs_in(published):
+            assert run.data.tags["generator.sha256"] in content
+            assert f"/runs/{run.info.run_id}" in content
+            metric = run.data.metrics
+            low, high = (metric[f"interval/judge/frechet_distance/{end}"] for end in ("low", "high"))
+            assert f"{metric['judge/frechet_distance']:.4g} ({low:.4g} to {high:.4g})" in content
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == 6 + 2 * 5
+    assert all((report / picture).stat().st_size > 500 for picture in pictures)
+    assert {f"compare/{path.name}" for path in (report / "compare").iterdir()} == set(pictures)
+    assert "<script" not in page
+    assert set(re.findall(r'src="(.{5})', page)) == {"data:"}
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_report_opens_offline_on_phone_and_desktop(report: Path, browser: Chrome, width: int) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    browser.get((report / "compare.html").as_uri())
+    assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+    widths = browser.execute_script("return [...document.images].map(image => image.naturalWidth)")
+    assert len(widths) == 6 + 2 * 5
+    assert min(widths) > 0
+    assert browser.execute_script("return document.querySelector('.verdict').getBoundingClientRect().top < 400")
+    assert browser.get_log("browser") == []
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_runs_by_name_and_by_filter(published: Path, tmp_path: Path) -> None:
+    first, *_, last = runs_in(published)
+    named = (first.info.run_id[:12], last.data.tags["generator.sha256"][:12])
+    code, said, _ = compare(published, "--runs", *named, "--output", str(tmp_path))
+    assert code == 0
+    assert said.startswith("The evidence is not enough for a verdict: ")
+    assert "was trained with one seed alone" in said
+    assert (tmp_path / "compare.md").read_text().count("/runs/") == 2
+
+    code, said, _ = compare(published, "--filter", "params.`train.variant` = 'gan'", "--output", str(tmp_path))
+    assert code == 0
+    assert said.startswith("There is nothing to decide")
+
+
+def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) -> None:
+    shutil.copy(published / "mlflow.db", tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    gan, other_gan, dcgan, _ = runs_in(tmp_path)
+    twice = (gan.info.run_id, gan.data.tags["generator.sha256"], dcgan.info.run_id, dcgan.info.run_id)
+    _, said, _ = compare(tmp_path, "--runs", *twice)
+    assert "was trained with one seed alone" in said
+
+    # In another precision, and by a name that is no HTML.
+    client.set_tag(other_gan.info.run_id, "precision", "other")
+    client.update_run(other_gan.info.run_id, name="<b>seed</b>")
+    _, said, _ = compare(tmp_path, "--runs", gan.info.run_id, other_gan.info.run_id)
+    assert said.startswith("The evidence is not enough for a verdict: gan, ")
+    page = (tmp_path / "reports/compare.html").read_text()
+    assert "gan, other" in page
+    assert "&lt;b&gt;seed&lt;/b&gt;" in page
+    assert "<b>" not in page
+
+
+def test_a_training_that_went_on_from_another_is_no_seed_of_its_own(published: Path) -> None:
+    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    gan, other_gan, *_ = (TrackedRun(client, run) for run in runs_in(published))
+    assert [group.label for group in configurations([gan, other_gan])] == ["gan"]
+    other_gan.params["train.init_from"] = "0123456789ab"
+    assert [group.label for group in configurations([gan, other_gan])] == ["gan", "gan, init_from 0123456789ab"]
+
+
+def test_a_label_names_what_differs_within_a_variant(published: Path) -> None:
+    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    gan, other_gan, dcgan, _ = (TrackedRun(client, run) for run in runs_in(published))
+    dcgan.params["train.lr"] = "0.1"  # as a variant with a learning rate of its own has it
+    assert [group.label for group in configurations([gan, other_gan, dcgan])] == ["gan, epochs 2", "dcgan, epochs 6"]
+    other_gan.params["train.lr"] = "0.2"
+    labels = [group.label for group in configurations([gan, other_gan, dcgan])]
+    assert labels == ["gan, epochs 2, lr 0.0002", "gan, epochs 2, lr 0.2", "dcgan, epochs 6, lr 0.1"]
+
+
+def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path) -> None:
+    shutil.copy(published / "mlflow.db", tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client.log_metric(runs_in(tmp_path)[0].info.run_id, "samples", 5000, step=10**6)
+    _, said, _ = compare(tmp_path)
+    assert said.startswith("There is no verdict: the runs were measured differently")
+    assert "kernel distance" not in (tmp_path / "reports/compare.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--runs", "nothing"), "run 'nothing' is of no published run; give the start of a run's id"),
+        (("--runs", ""), "run '' stands for several: "),
+        (("--filter", "params.x ~ 1"), "filter 'params.x ~ 1': "),
+        (("--filter", "params.x = '1'"), "no published run to compare"),
+    ],
+)
+def test_a_mistake_is_one_line(published: Path, tmp_path: Path, arguments: tuple[str, str], message: str) -> None:
+    code, said, errors = compare(published, *arguments, "--output", str(tmp_path))
+    assert (code, said) == (1, "")
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_over_seeds_show_what_their_interval_allows() -> None:
+    assert over_seeds([207.31, 190.25, 220.4]) == "206 ± 38"
+    assert over_seeds([0.0071, 0.0073, 0.0072]) == "0.00720 ± 0.00025"
+    assert over_seeds([10, 10, 10]) == "10 ± 0"
+    assert over_seeds([71.80751]) == "71.8"
+
+
+def test_a_pause_is_no_training() -> None:
+    stamps = np.array([100.0, 100.5, 101.0, 500.0, 500.5])
+    epochs = np.stack([np.arange(5.0), np.arange(5.0), stamps])
+    assert training_seconds(epochs).tolist() == [0, 0.5, 1, 1.5, 2]

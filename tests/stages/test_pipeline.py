@@ -1,0 +1,260 @@
+"""The whole pipeline under dvc, as a user runs it, on all of MNIST at 16 pixels."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+
+class Project:
+    """A copy of the working tree as a git repository of its own, with params for a short pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            if name != "dvc.lock" and not name.startswith(("metrics/", "plots/", "docs/")) and (ROOT / name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        set_params(
+            folder, download__mirrors=[], prepare__img_size=16, train__variant="gan", train__device="cpu",
+            variants__gan__epochs=1, variants__dcgan__epochs=1, evaluate__samples=1000,
+        )  # fmt: skip
+        self.run("git", "init", "--quiet")
+        self.run("git", "config", "user.name", "Test")
+        self.run("git", "config", "user.email", "test@example.org")
+        self.commit("start")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "PYTHONPATH": "src"}
+
+    def run(self, *command: str) -> str:
+        """What ``command`` prints; it must succeed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+    def runs(self) -> list[Run]:
+        # A client keeps a database open, also one that was deleted: each look takes a copy of its own.
+        copy = self.folder.with_name(f"look-{time.monotonic_ns()}.db")
+        shutil.copy(self.folder / "mlflow.db", copy)
+        client = MlflowClient(f"sqlite:///{copy}")
+        experiment = client.get_experiment_by_name("mnist-gan")
+        assert experiment
+        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+    def stale(self) -> set[str]:
+        """The stages that ``dvc repro`` would run; publish always does."""
+        found = json.loads(self.run("dvc", "status", "--json"))
+        return {name for name in found if name not in ("publish", "judge", "autoencoder")}
+
+
+def comment(path: Path) -> None:
+    """Add a comment to a file of the code."""
+    path.write_text(path.read_text() + "# a comment\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project after its first ``dvc repro``, committed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        made = Project(tmp_path_factory.mktemp("project"))
+        made.run("dvc", "repro")
+        made.commit("first result")
+        yield made
+
+
+def test_one_repro_gives_a_judged_and_tracked_generator(project: Project) -> None:
+    (run,) = project.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.variant"] == "gan"
+    assert run.data.tags["mlflow.source.git.dirty"] == "False"
+    assert run.data.tags["mlflow.source.git.commit"]
+    metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    assert metrics["floor"]["judge"]["frechet_distance"] < 3 < metrics["judge"]["frechet_distance"]
+    for picture in ("samples", "progression", "interpolation"):
+        assert (project.folder / f"plots/{picture}.png").stat().st_size > 1000
+
+
+def test_a_second_repro_changes_nothing(project: Project) -> None:
+    before = project.lock()
+    output = project.run("dvc", "repro")
+    ran = re.findall(r"Running stage '(\w+)'", output)
+    assert ran == ["publish"]
+    assert "(up to date)" in output
+    assert "Fréchet distance" in output
+    assert re.search(r"draws +\S+ of ten digits, not|draws +all ten digits", output)
+    assert project.lock() == before
+    assert project.run("git", "status", "--porcelain") == ""
+    assert len(project.runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("edited", "stale"),
+    [
+        ("tracking/run.py", set()),
+        ("report/summary.py", set()),
+        ("progress.py", set()),
+        ("compare.py", set()),
+        ("sweep.py", set()),
+        ("promote.py", set()),
+        ("variants/dcgan.py", set()),
+        ("variants/gan.py", {"train", "render", "evaluate"}),
+        ("training/engine.py", {"train", "render", "evaluate"}),
+        ("quality/measures.py", {"render", "evaluate"}),
+        ("stages/render.py", {"render"}),
+        ("stages/prepare.py", {"prepare"}),
+    ],
+)
+def test_a_comment_makes_stale_what_it_can_reach(project: Project, edited: str, stale: set[str]) -> None:
+    path = project.folder / "src/mnist_gan" / edited
+    before = path.read_text()
+    comment(path)
+    try:
+        assert project.stale() == stale
+    finally:
+        path.write_text(before)
+    assert project.stale() == set()
+
+
+@pytest.mark.parametrize(("variant", "stale"), [("gan", {"train"}), ("dcgan", set())])
+def test_only_the_selected_variants_section_counts(project: Project, variant: str, stale: set[str]) -> None:
+    set_params(project.folder, **{f"variants__{variant}__lr": 0.1})
+    assert project.stale() == stale
+    project.run("git", "checkout", "params.yaml")
+
+
+def test_what_python_writes_beside_the_code_changes_nothing(project: Project) -> None:
+    written = project.folder / "src/mnist_gan/training/__pycache__/engine.cpython-311.pyc"
+    written.parent.mkdir(exist_ok=True)
+    written.write_bytes(b"compiled")
+    assert project.stale() == set()
+
+
+def test_a_mistyped_variant_names_the_known_ones(project: Project) -> None:
+    done = subprocess.run(
+        ["dvc", "exp", "run", "-S", "train.variant=dcgn"],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    project.run("git", "checkout", "params.yaml")
+    assert done.returncode != 0
+    assert "dcgan, gan, r3gan" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_training_again_gives_equal_hashes(project: Project) -> None:
+    before = YAML(typ="safe").load(project.lock())["stages"]
+    project.run("dvc", "repro", "--force", "prepare", "train", "render", "evaluate")
+    after = YAML(typ="safe").load(project.lock())["stages"]
+    outs = {name: stage.get("outs") for name, stage in before.items()}
+    assert outs == {name: stage.get("outs") for name, stage in after.items()}
+    project.run("git", "checkout", ".")
+
+
+def test_a_cached_result_is_a_run_again(project: Project) -> None:
+    gan = project.runs()[0].data.tags["generator.sha256"]
+    output = project.run("dvc", "exp", "run", "--set-param", "train.variant=dcgan", "--name", "convolutional")
+    assert "Running stage 'train'" in output
+    dcgan = project.runs()[-1]
+    assert dcgan.data.params["train.variant"] == "dcgan"
+    assert dcgan.data.tags["dvc.experiment"] == "convolutional"
+
+    (project.folder / "mlflow.db").unlink()
+    shutil.rmtree(project.folder / "mlruns")
+    output = project.run("dvc", "exp", "run", "--set-param", "train.variant=gan")
+    assert "is cached - skipping run" in output
+    (again,) = project.runs()
+    assert again.info.status == "FINISHED"
+    assert again.data.tags["generator.sha256"] == gan
+    assert again.data.tags["recreated"] == "true"
+    assert again.data.params["train.variant"] == "gan"
+    assert again.data.metrics["epoch"] == 1
+    assert "judge/frechet_distance" in again.data.metrics
+
+
+def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
+    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--variants", "gan=1", "--seeds", "2", "3")
+    known = {run.info.run_id for run in project.runs()}
+    before = project.run("git", "diff")
+    output = project.run(*sweep)
+    names = re.findall(r"(gan-1-seed[23]-[0-9a-f]{7}): queued", output)
+    assert len(names) == 2
+    new = [run for run in project.runs() if run.info.run_id not in known]
+    assert {run.data.tags["dvc.experiment"] for run in new} == set(names)
+    assert {run.data.params["train.seed"] for run in new} == {"2", "3"}
+    for run in new:
+        assert run.info.artifact_uri.startswith(str(project.folder))
+        assert (Path(run.info.artifact_uri) / "plots/samples.png").exists()
+    report = (project.folder / "reports/compare.md").read_text()
+    assert all(run.data.tags["generator.sha256"] in report for run in new)
+
+    shutil.rmtree(project.folder / "reports")
+    output = project.run(*sweep)
+    assert sorted(re.findall(r"(\S+): is there", output)) == sorted(names)
+    assert "Reproducing experiment" not in output
+    assert (project.folder / "reports/compare.md").read_text() == report
+    assert len(project.runs()) == len(known) + 2
+    assert project.run("git", "diff") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["everything", "worker"])
+def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
+    seeds = ("4", "5") if killed == "everything" else ("6", "7")
+    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--variants", "gan=8", "--seeds", *seeds)
+    known = {run.info.run_id for run in project.runs()}
+    process = subprocess.Popen(
+        sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list(project.folder.glob(".unfinished/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    for found in psutil.process_iter(["cwd", "cmdline"]):
+        if (found.info["cwd"] or "").startswith(str(project.folder)) and (
+            killed == "everything" or "queue-worker" in found.info["cmdline"]
+        ):
+            found.kill()
+    if killed == "everything":
+        process.wait()
+        project.run(*sweep)
+    else:
+        assert process.wait() == 0
+
+    # Two: the killed training went on in its own run.
+    new = [run for run in project.runs() if run.info.run_id not in known]
+    assert [run.info.status for run in new] == ["FINISHED", "FINISHED"]
+    assert (project.folder / "reports/compare.html").exists()
+
+
+def test_dvc_shows_what_was_made(project: Project) -> None:
+    assert "frechet_distance" in project.run("dvc", "metrics", "show")
+    assert "train.variant" in project.run("dvc", "exp", "show", "--csv")
+    project.run("dvc", "plots", "show", "--out", "shown")
+    page = (project.folder / "shown/index.html").read_text()
+    for text in ("optimizer step", "loss (nats)", r"Fr\u00e9chet distance", "samples.png"):
+        assert text in page
+    shutil.rmtree(project.folder / "shown")

@@ -1,0 +1,28 @@
+"""Nothing ends in a traceback for a terminal's sake."""
+
+import os
+import subprocess
+import sys
+
+from conftest import ROOT
+
+PROGRAM = "from mnist_gan.errors import run_as_program\nrun_as_program(lambda: print({!r}))"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+
+
+def test_a_character_that_cannot_be_shown_is_another() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format("Fréchet 5 ± 1")],
+        env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Fr?chet 5 ? 1\n", "")
+
+
+def test_a_reader_that_went_away_ends_the_program_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format("text")], env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")

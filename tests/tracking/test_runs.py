@@ -1,0 +1,313 @@
+"""Runs in real stores: SQLite, and a real MLflow server on loopback."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import RESULT, ROOT, mlflow_process, run_python, run_stage, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_gan.files import sha256
+from mnist_gan.training import generators
+
+RECORD = ("loss_g", "loss_d", "d_real", "d_fake")
+STEPS = 32  # two epochs of 1,024 images in batches of 64
+
+
+def run_all(folder: Path, **environment: str) -> None:
+    done = run_python("-c", RESULT, folder=folder, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def runs_in(uri: str) -> tuple[MlflowClient, list[Run]]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("mnist-gan")
+    assert experiment
+    return client, client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
+    """Everything that the issue of a run's completeness lists, against the result's own files."""
+    assert run.info.status == "FINISHED"
+    params, tags = run.data.params, run.data.tags
+    assert params["train.variant"] == "gan"
+    assert params["train.epochs"] == "2"
+    assert len([key for key in params if key.startswith("train.")]) == 14
+    assert tags["generator.sha256"] == sha256((folder / generators.FINAL).read_bytes())
+    assert tags["variant"] == "gan"
+    assert {"seed", "device", "threads", "precision", "torch", "published"} <= tags.keys()
+
+    losses = safetensors.torch.load_file(folder / generators.FOLDER / "training.safetensors")["losses"]
+    for column, name in enumerate(RECORD):
+        history = client.get_metric_history(run.info.run_id, f"train/{name}")
+        assert [metric.step for metric in history] == list(range(1, STEPS + 1))
+        assert np.allclose([metric.value for metric in history], losses[:, column])
+    epochs = client.get_metric_history(run.info.run_id, "epoch")
+    assert [metric.value for metric in epochs] == [step / 16 for step in range(1, STEPS + 1)]
+
+    quality = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert run.data.metrics["judge/frechet_distance"] == pytest.approx(quality["judge"]["frechet_distance"])
+    assert run.data.metrics["judge/kernel_distance"] == pytest.approx(quality["judge"]["kernel_distance"])
+    assert run.data.metrics["floor/judge/frechet_distance"] == pytest.approx(
+        quality["floor"]["judge"]["frechet_distance"]
+    )
+
+    assert run.inputs
+    (data_input,) = run.inputs.dataset_inputs
+    assert data_input.dataset.name == "mnist-train"
+    assert generators.read(folder / generators.FINAL).origin.data_sha256.startswith(data_input.dataset.digest)
+
+    images = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "images")}
+    sampled = {int(name.split("+")[2]) for name in images if name.endswith(".png")}
+    assert sampled == {0, 4, 8, 12, 16, 20, 24, 28, 32}
+    plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+    assert {"plots/samples.png", "plots/progression.png", "plots/interpolation.png"} <= plots
+
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    assert sorted(model.name for model in models) == ["gan-epoch-0001", "gan-epoch-0002"]
+    for model in models:
+        assert model.metrics
+        assert "validation/frechet_distance" in {metric.key for metric in model.metrics}
+        assert {metric.step for metric in model.metrics} == {16 * int(model.params["epoch"])}
+
+
+def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
+    run_all(small)
+    uri = f"sqlite:///{small}/mlflow.db"
+    client, (run,) = runs_in(uri)
+    check_whole(client, run, small)
+    assert "recreated" not in run.data.tags
+    done = run_stage("publish", small)
+    assert "gan 2 epochs seed 0 (up to date)" in done.stdout
+    assert "another environment" not in done.stdout
+    assert client.get_run(run.info.run_id).info.end_time == run.info.end_time
+    done = run_stage("publish", small, OMP_NUM_THREADS="1")
+    threads = torch.get_num_threads()
+    assert done.stdout.startswith(f"made in another environment (threads {threads}, here 1); `dvc repro -f train`")
+
+    # A later stage made something else: it is added, and what did not change is not logged twice.
+    with (small / "plots/samples.png").open("ab") as picture:
+        picture.write(b"other")
+    assert "(completed)" in run_stage("publish", small).stdout
+    check_whole(client, run, small)
+    for name, points in (("validation/frechet_distance", 2), ("judge/frechet_distance", 1)):
+        assert len(client.get_metric_history(run.info.run_id, name)) == points
+
+    # The same result in an empty store, as after a restore from dvc's cache.
+    new = f"sqlite:///{small}/new.db"
+    for state in ("recreated", "up to date"):
+        done = run_stage("publish", small, MLFLOW_TRACKING_URI=new)
+        assert done.returncode == 0, done.stderr
+        assert f"gan 2 epochs seed 0 ({state})" in done.stdout
+        assert done.stderr == ""
+    client, (run,) = runs_in(new)
+    check_whole(client, run, small)
+    assert run.data.tags["recreated"] == "true"
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint")  # mlflow's own pyfunc of the torch flavour
+def test_checkpoints_open_as_models(small: Path) -> None:
+    run_all(small)
+    uri = f"sqlite:///{small}/mlflow.db"
+    client, (run,) = runs_in(uri)
+    mlflow.set_tracking_uri(uri)
+    (model,) = client.search_logged_models([run.info.experiment_id], "name = 'gan-epoch-0002'")
+    latents = np.random.default_rng(0).standard_normal((7, 100), np.float32)
+    served = mlflow.pyfunc.load_model(model.model_uri)
+    images = served.predict(latents)
+    assert images.shape == (7, 1, 16, 16)
+    assert served.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 100)
+    assert served.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, 16, 16)
+    generator = generators.read().generator
+    expected = generator(torch.from_numpy(latents)).detach().numpy()
+    np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
+    module = mlflow.pytorch.load_model(model.model_uri)
+    np.testing.assert_allclose(
+        module(torch.from_numpy(latents[:3])).detach().numpy(), expected[:3], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_example_of_the_readme_opens_a_checkpoint(small: Path) -> None:
+    run_all(small)
+    example = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    example = example.replace("gan-epoch-0100", "gan-epoch-0002") + "print(images.shape)"
+    assert run_python("-c", example, folder=small).stdout == "(7, 1, 16, 16)\n"
+
+
+def test_a_result_made_again_is_tagged_as_reproduction(small: Path) -> None:
+    for _ in range(2):
+        assert run_stage("train", small).returncode == 0
+    _, (first, second) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert first.data.tags["generator.sha256"] == second.data.tags["generator.sha256"]
+    assert second.data.tags["reproduces"] == first.info.run_id
+    assert "reproduces" not in first.data.tags
+
+
+def test_a_finished_training_goes_on_to_more_epochs(small: Path) -> None:
+    set_params(small, variants__gan__epochs=3)
+    assert run_stage("train", small).returncode == 0
+    whole = generators.read().generator
+
+    set_params(small, variants__gan__epochs=2)
+    run_all(small)
+    begun = generators.content_hash()
+    set_params(small, variants__gan__epochs=3, train__init_from=begun[:12])
+    assert run_stage("train", small).returncode == 0
+    continued = generators.read().generator
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, continued.state_dict()[name])
+    assert len(generators.read_losses()) == 48
+    client, (*_, run) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.data.tags["init_from"] == begun[:12]
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss_g")] == [*range(1, 49)]
+
+
+def test_a_start_that_does_not_fit_is_refused(small: Path) -> None:
+    run_all(small)
+    begun = generators.content_hash()[:12]
+    for params, message in (
+        ({"train__init_from": "0" * 12}, "no published run in MLflow has a generator 000000000000..."),
+        (
+            {"train__init_from": begun, "variants__gan__epochs": 1},
+            "names a training that ended at step 32, which is beyond",
+        ),
+        ({"train__init_from": begun, "train__variant": "dcgan"}, "names a training of another variant"),
+        (
+            {"train__init_from": begun, "variants__gan__epochs": 3, "variants__gan__batch_size": 128},
+            "or no whole epoch of 8 steps",
+        ),
+    ):
+        shutil.copy(small / "params.yaml", small / "params.kept")
+        set_params(small, **params)
+        done = run_stage("train", small)
+        shutil.copy(small / "params.kept", small / "params.yaml")
+        assert done.returncode == 1
+        assert message in done.stderr.splitlines()[-1]
+        assert done.stderr.splitlines()[-1].startswith("error: train.init_from: ")
+        assert generators.content_hash().startswith(begun)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signals) -> None:
+    process = start_long_training(small)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "KILLED"
+
+
+def test_a_run_left_running_is_put_right_by_the_next_start(small: Path) -> None:
+    process = start_long_training(small)
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "RUNNING"
+    process.kill()
+    process.communicate()
+    _, (run,) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert run.info.status == "RUNNING"
+    set_params(small, variants__gan__epochs=1)
+    assert run_stage("train", small).returncode == 0
+    _, (killed, finished) = runs_in(f"sqlite:///{small}/mlflow.db")
+    assert (killed.info.status, finished.info.status) == ("KILLED", "FINISHED")
+
+
+def start_long_training(folder: Path) -> "subprocess.Popen[str]":
+    """A training that would take long, after its first checkpoint."""
+    set_params(folder, variants__gan__epochs=100_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan.stages.train"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_a_checkpoint(folder, process)
+    return process
+
+
+def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
+    while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
+        assert training.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/runs.db", "gopher://x"])
+def test_a_store_that_cannot_be_reached_is_said_before_training(small: Path, uri: str) -> None:
+    done = run_stage("train", small, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: MLflow at {uri} does not answer: ")
+    assert done.stderr.count("\n") == 1
+    assert not (small / "models/generator").exists()
+
+
+def test_a_silent_server_is_given_up_in_time(small: Path) -> None:
+    """The limit of ten seconds is the feature here; starting Python takes some of them."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = subprocess.run(
+            [sys.executable, "-c", "from mnist_gan.tracking.store import connect; import time; t = time.monotonic()\n"
+             "try: connect()\nexcept Exception as error: print(time.monotonic() - t, error)"],
+            env=os.environ | {
+                "PYTHONPATH": str(ROOT / "src"),
+                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            },
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+    seconds, _, message = done.stdout.partition(" ")
+    assert float(seconds) < 10
+    assert "does not answer" in message
+
+
+@pytest.fixture
+def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The URI and process of a real tracking server."""
+    with mlflow_process(
+        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+        *("--artifacts-destination", str(workspace / "server")),
+        folder=workspace,
+    ) as server:
+        yield server
+
+
+def test_a_server_gets_the_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    uri, _ = server
+    run_all(small, MLFLOW_TRACKING_URI=uri)
+    client, (run,) = runs_in(uri)
+    check_whole(client, run, small)
+    assert not (small / "mlflow.db").exists()
+
+
+def test_training_outlives_its_server(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    uri, process = server
+    set_params(small, variants__gan__epochs=100)
+    training = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan.stages.train"],
+        cwd=small,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": uri,
+                          "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    wait_for_a_checkpoint(small, training)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, errors = training.communicate()
+    assert training.returncode == 0, errors
+    assert errors.count("tracking lost, training goes on") == 1
+    assert "Traceback" not in errors
+    assert generators.FINAL.exists()
