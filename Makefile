@@ -15,12 +15,11 @@ help:  ## show this list
 repro: $(INSTALLED)  ## bring every stage up to date: data, training, pictures, quality, MLflow run
 	dvc repro
 
-GAN_EPOCHS ?= 100
-DCGAN_EPOCHS ?= 10
+VARIANTS ?= r3gan gan=100 dcgan=10
 SEEDS ?= 0 1 2
 
-compare: $(INSTALLED)  ## train GAN and DCGAN with several seeds and report who is better; GAN_EPOCHS, DCGAN_EPOCHS, SEEDS
-	python -m mnist_gan.sweep --epochs gan=$(GAN_EPOCHS) dcgan=$(DCGAN_EPOCHS) --seeds $(SEEDS)
+compare: $(INSTALLED)  ## train VARIANTS (name or name=epochs) with SEEDS and report who is better
+	python -m mnist_gan.sweep --variants $(VARIANTS) --seeds $(SEEDS)
 
 promote: $(INSTALLED)  ## register the best generator; make it champion if it beats the present one
 	python -m mnist_gan.promote
@@ -35,10 +34,11 @@ bench: $(INSTALLED)  ## time a training step against the article's script; takes
 	dvc repro --quiet prepare
 	python benchmarks/step.py
 
-lint: $(INSTALLED)  ## ruff, mypy, hadolint and a check of compose.yaml
+lint: $(INSTALLED)  ## ruff, mypy, the order of imports, hadolint and a check of compose.yaml
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports --no-logo --no-cache
 	hadolint Dockerfile
 	docker-compose --file compose.yaml config --quiet
 

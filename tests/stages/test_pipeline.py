@@ -69,7 +69,9 @@ class Project:
 
     def stale(self) -> set[str]:
         """The stages that ``dvc repro`` would run; publish always does."""
-        found = json.loads(self.run("dvc", "status", "--json"))
+        command = ("dvc", "status", "--quiet", "--json")
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        found = json.loads(done.stdout)
         return {name for name in found if name not in ("publish", "judge", "autoencoder")}
 
 
@@ -194,6 +196,56 @@ def test_a_cached_result_is_a_run_again(project: Project) -> None:
     assert again.data.params["train.variant"] == "gan"
     assert again.data.metrics["epoch"] == 1
     assert "judge/frechet_distance" in again.data.metrics
+
+
+SQUARES = """
+import torch
+from torch import nn
+from mnist_gan import variants
+from mnist_gan.variants import Update
+
+class Options(variants.Options):
+    width: int
+
+class Variant(variants.Variant):
+    record = ("loss_g", "loss_d", "difference")
+
+    def __init__(self, options, latent_dim, image_shape):
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        generator = nn.Sequential(
+            nn.Linear(latent_dim, options.width), nn.ReLU(), nn.Linear(options.width, pixels), nn.Tanh(),
+            nn.Unflatten(1, image_shape),
+        )
+        super().__init__(generator, nn.Sequential(nn.Flatten(), nn.Linear(pixels, 1)), latent_dim)
+
+    def step(self, real):
+        fake = self.generator(self.latents(real))
+        loss_g = (self.discriminator(fake) - 1).square().mean()
+        yield Update(self.generator, loss_g)
+        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
+        loss_d = (on_real - 1).square().mean() + on_fake.square().mean()
+        yield Update(self.discriminator, loss_d)
+        return torch.stack([loss_g, loss_d, (on_real - on_fake).mean()]).detach()
+"""
+
+
+def test_a_variant_is_one_file_and_one_section(project: Project) -> None:
+    (project.folder / "src/mnist_gan/variants/squares.py").write_text(SQUARES)
+    section = {"epochs": 1, "batch_size": 256, "lr": 0.0002, "b1": 0.5, "b2": 0.999, "width": 64}
+    set_params(project.folder, variants__squares=section, train__variant="squares")
+    output = project.run("dvc", "repro")
+    assert "squares, seed 0: 1 epoch" in output
+    squares = project.runs()[-1]
+    assert squares.info.status == "FINISHED"
+    assert (squares.data.params["train.variant"], squares.data.params["train.width"]) == ("squares", "64")
+    assert "train/difference" in squares.data.metrics
+    gan = project.runs()[0]
+    project.run(sys.executable, "-m", "mnist_gan.compare", "--runs", squares.info.run_id, gan.info.run_id)
+    report = (project.folder / "reports/compare.md").read_text()
+    assert report.startswith("# squares against gan") or report.startswith("# gan against squares")
+    shutil.rmtree(project.folder / "reports")
+    (project.folder / "src/mnist_gan/variants/squares.py").unlink()
+    project.run("git", "checkout", ".")
 
 
 def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:

@@ -45,7 +45,9 @@ def digits(quality: Mapping[str, float]) -> str:
     missing = missing_digits(quality)
     if not missing:
         return "all ten digits"
-    return f"{10 - len(missing)} of ten digits, not {' or '.join(map(str, missing))}"
+    *others, last = map(str, missing)
+    listed = f"{', '.join(others)} or {last}" if others else last
+    return f"{10 - len(missing)} of ten digits, not {listed}"
 
 
 def verdict(quality: Mapping[str, float]) -> str:

@@ -60,7 +60,8 @@ def title(final: Checkpoint, run: TrackedRun) -> str:
     seconds = run.tags.get("training.seconds")
     took = f" in {duration(float(seconds))}" if seconds else ""
     return (
-        f"{final.origin.variant}, seed {final.origin.shared['seed']}: {final.epoch} epochs{took}, "
+        f"{final.origin.variant}, seed {final.origin.shared['seed']}: "
+        f"{final.epoch} epoch{'s' * (final.epoch != 1)}{took}, "
         f"generator {run.content_hash[:12]}"
     )
 

@@ -59,7 +59,7 @@ def main() -> None:
                 | {key: round(value, 6) for key, value in zip(origin.record, last_epoch, strict=True)},
             )
             write_csv(Path("plots/losses.csv"), ("step", *origin.record), curve(record))
-            run.complete(name, mine.seconds)
+            run.complete(name, len(record), mine.seconds)
         mine.remove()
 
 

@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import torch
 from mlflow.entities import RunStatus
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from torch import Tensor
 
 from mnist_gan.data.images import grid
-from mnist_gan.tracking.run import CONTENT_TAG, TrackedRun
+from mnist_gan.tracking.run import CONTENT_TAG, TrackedRun, window_means, window_of
 from mnist_gan.tracking.store import Store, this_process
 from mnist_gan.training.generators import Origin
 
@@ -72,6 +73,9 @@ class LiveRun:
         self.logged_steps = logged_steps
         self.logged_samples = set(logged_samples)
         self.last_losses = time.time()
+        self.window = window_of(epoch_steps)
+        self.rest = torch.empty(0, len(record))
+        """Of the record, what has not filled a window yet."""
         self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="tracking")
         self.thread.start()
@@ -84,24 +88,37 @@ class LiveRun:
         """Steps are logged when their losses are known."""
 
     def losses(self, first: int, values: Tensor) -> None:
-        """Log the record's ``values`` ``[n, R]`` of the ``n`` steps after step ``first``, made since the last call."""
+        """Log the record's ``values`` ``[n, R]`` of the n steps after step ``first``, made since the last call."""
+        begun = first - len(self.rest)
+        values = torch.cat([self.rest, values])
+        whole = len(values) // self.window * self.window
+        self.rest = values[whole:].clone()
+        self._log(window_means(begun, values[:whole], self.window))
+
+    def _log(self, points: list[tuple[int, list[float]]]) -> None:
+        """Log points of the curves, made evenly since the last call, but for those that the run has already."""
         now = time.time()
-        times = np.linspace(self.last_losses * 1000, now * 1000, len(values)).astype(int).tolist()
+        times = np.linspace(self.last_losses * 1000, now * 1000, len(points) + 1).astype(int).tolist()[1:]
         self.last_losses = now
-        new = max(0, self.logged_steps - first)
-        if new < len(values):
-            self.put(lambda: self.run.log_losses(first + new, self.record, values[new:], self.epoch_steps, times[new:]))
+        new = [index for index, (step, _) in enumerate(points) if step > self.logged_steps]
+        if new:
+            points, times = [points[index] for index in new], [times[index] for index in new]
+            self.put(lambda: self.run.log_losses(self.record, points, self.epoch_steps, times))
 
     def samples(self, step: int, images: Tensor) -> None:
         """Log the sample grid at ``step``."""
         if step not in self.logged_samples:
-            self.put(lambda: self.run.log_samples(step, grid(images, columns=5)))
+            # Here and not in the other thread, where torch would start as many threads again to wait for each other.
+            picture = grid(images, columns=5)
+            self.put(lambda: self.run.log_samples(step, picture))
 
-    def complete(self, content_hash: str, seconds: float) -> None:
-        """Name the run by its result, which took ``seconds`` of training.
+    def complete(self, content_hash: str, steps: int, seconds: float) -> None:
+        """Name the run by its result, which took ``steps`` and ``seconds`` of training.
 
         A result that another run has already is tagged as its reproduction.
         """
+        if len(self.rest):
+            self._log(window_means(steps - len(self.rest), self.rest, self.window))
 
         def name() -> None:
             original = self.store.find(content_hash)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mnist_gan.data.images import grid
 from mnist_gan.errors import UserError
-from mnist_gan.tracking.run import CONTENT_TAG, PRIMARY, TrackedRun
+from mnist_gan.tracking.run import CONTENT_TAG, PRIMARY, TrackedRun, window_means, window_of
 from mnist_gan.tracking.store import Store
 from mnist_gan.training.generators import TRAINING, Checkpoint, Origin
 
@@ -27,7 +27,8 @@ def recreate(
     """
     run = store.create_run(origin, {"recreated": "true"})
     now = int(time.time() * 1000)
-    run.log_losses(0, origin.record, losses, epoch_steps, range(now, now + len(losses)))
+    points = window_means(0, losses, window_of(epoch_steps))
+    run.log_losses(origin.record, points, epoch_steps, [now + step for step, _ in points])
     for step, images in samples.items():
         run.log_samples(step, grid(images, columns=5))
     run.tag({CONTENT_TAG: content_hash})

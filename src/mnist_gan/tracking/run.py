@@ -97,22 +97,21 @@ class TrackedRun:
         self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def log_losses(
-        self, first: int, names: Sequence[str], values: Tensor, epoch_steps: int, times: Iterable[int]
+        self, names: Sequence[str], points: Iterable[tuple[int, list[float]]], epoch_steps: int, times: Iterable[int]
     ) -> None:
-        """The record of the steps after step ``first``, and the epoch as a number with a fraction.
+        """Points of the record's curves, and the epoch as a number with a fraction.
 
         Args:
-            first: the step before.
             names: of the record's R values.
-            values: ``[n, R]``.
+            points: step and R values of each, as ``window_means`` gives them.
             epoch_steps: steps in an epoch.
-            times: ``n`` Unix times in milliseconds.
+            times: Unix time of each in milliseconds.
         """
         keys = [*(f"train/{name}" for name in names), "epoch"]
         metrics = [
             Metric(key, value, timestamp, step)
-            for step, (timestamp, record) in enumerate(zip(times, values.tolist(), strict=True), start=first + 1)
-            for key, value in zip(keys, [*record, step / epoch_steps], strict=True)
+            for timestamp, (step, values) in zip(times, points, strict=True)
+            for key, value in zip(keys, [*values, step / epoch_steps], strict=True)
         ]
         self._log(metrics)
 
@@ -194,6 +193,24 @@ class TrackedRun:
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         client.log_outputs(self.id, [LoggedModelOutput(model.model_id, checkpoint.step)])
         return str(model.model_id)
+
+
+def window_of(epoch_steps: int) -> int:
+    """Steps that one point of a curve stands for: ten points an epoch.
+
+    A point for each step would cost more than the step: logging is Python's work, and so is giving work to a processor.
+    """
+    return max(1, epoch_steps // 10)
+
+
+def window_means(first: int, values: Tensor, window: int) -> list[tuple[int, list[float]]]:
+    """The record's ``values`` ``[n, R]`` of the steps after step ``first`` as means over windows, with their last step.
+
+    Every window has ``window`` steps, but for the last, which may have fewer.
+    """
+    ends = range(first + window, first + len(values) + window, window)
+    means = [part.double().mean(dim=0).tolist() for part in values.split(window) if len(part)]
+    return [(min(end, first + len(values)), mean) for end, mean in zip(ends, means, strict=True)]
 
 
 def requirements(*packages: str) -> list[str]:

@@ -1,0 +1,80 @@
+"""The last lines of `dvc repro` say in words what the numbers mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import RESULT, ROOT, run_python, set_params
+
+from mnist_gan.report import summary
+from mnist_gan.stages.publish import duration, flatten
+
+
+@pytest.fixture
+def good() -> dict[str, float]:
+    """The measures of the floor: what real images get."""
+    measured = json.loads((ROOT / "metrics/evaluate.json").read_text())
+    floor = measured["floor"]
+    distances = {space: floor[space] for space in ("judge", "autoencoder")}
+    return flatten({**floor, "floor": floor, "best": {"epoch": 6, **distances}})
+
+
+def test_nothing_is_wrong_with_real_images(good: dict[str, float]) -> None:
+    assert summary.verdict(good) == ""
+    assert summary.digits(good) == "all ten digits"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"digits/2": 0.009}, "It has lost a digit: it does not draw the 2."),
+        (
+            {"digits/2": 0.0, "digits/5": 0.0},
+            "It has collapsed: a few images, over and over, with 2 of",
+        ),
+        ({"judge/precision": 0.0, "autoencoder/precision": 0.005}, "It has learned nothing"),
+        ({"judge/precision": 0.0, "autoencoder/precision": 0.5}, ""),
+        ({"judge/copying": 0.97}, "It copies"),
+        ({"autoencoder/copying": 0.7}, "It copies"),
+        (
+            {"judge/recall": 0.01, "autoencoder/recall": 0.02},
+            "It has collapsed: it draws every digit",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(good: dict[str, float], change: dict[str, float], words: str) -> None:
+    said = summary.verdict(good | change)
+    assert said.startswith(words)
+    assert (said == "") == (words == "")
+
+
+def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) -> None:
+    quality = good | {"digits/2": 0.0, "digits/5": 0.0, "best/epoch": 4}
+    said = summary.block(
+        quality, "gan, seed 0: 6 epochs in 3 min 5 s", 6, "gan 6 epochs seed 0 (completed)", "http://x"
+    )
+    for part in (
+        "gan, seed 0: 6 epochs in 3 min 5 s",
+        "real images have 0.19",
+        "8 of ten digits, not 2 or 5",
+        "best checkpoint    epoch 4, distance ",
+        "plots/digits.png",
+        "gan 6 epochs seed 0 (completed); `make ui`, then http://x",
+    ):
+        assert part in said
+    assert "best checkpoint" not in summary.block(good, "", 6, "", "")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(45.2, "45 s"), (185, "3 min 5 s"), (4800, "1 h 20 min")])
+def test_durations_are_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("lr", [0.05, 100.0])
+def test_a_training_that_goes_wrong_says_so(small: Path, lr: float) -> None:
+    """With a learning rate far too large, for real."""
+    set_params(small, variants__gan__lr=lr)
+    done = run_python("-c", RESULT, folder=small)
+    said = done.stdout + done.stderr
+    assert "It has learned nothing" in said or "It has collapsed" in said or "is not finite" in said, said
+    assert "Traceback" not in said
