@@ -30,6 +30,6 @@ def run_as_program(main: Callable[[], None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Nobody reads any more, as behind `| head`; Python must not try again when it ends.
+        # Nobody reads any more, as after `| head`; Python must not try again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -159,7 +159,7 @@ def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, s
 def act(plan: Plan) -> None:
     """Do what ``plan`` says."""
     for trial in plan.present:
-        print(f"{trial.name}: is there", flush=True)
+        print(f"{trial.name}: published already", flush=True)
     if plan.give_up:
         dvc("queue", "kill", "--force", *plan.give_up)
     for name in plan.forget:

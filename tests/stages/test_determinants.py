@@ -13,7 +13,7 @@ from mnist_gan import pipeline
 from mnist_gan.config import VARIANTS, Config, load
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-COMPUTING = [name for name in PIPELINE if name != "publish"]
+COMPUTING = [name for name in PIPELINE if name not in ("check", "publish")]
 OBSERVERS = ("mnist_gan.tracking", "mnist_gan.progress")
 """They look on, and determine nothing: tests/training/test_trainer.py shows it."""
 
@@ -72,7 +72,7 @@ def test_a_stage_that_builds_networks_depends_on_the_selected_variant(imports: "
 def test_a_stage_is_its_file_and_its_section(stage: str) -> None:
     listed: dict[str, Any] = PIPELINE[stage]
     assert listed["cmd"] == f"PYTHONPATH=src python -m mnist_gan.stages.{stage}"
-    sections = {"publish": [], "train": ["train", "variants.${train.variant}"]}
+    sections = {"check": [], "publish": [], "train": ["train", "variants.${train.variant}"]}
     assert listed.get("params", []) == sections.get(stage, [stage])
 
 

@@ -69,10 +69,10 @@ class Project:
 
     def stale(self) -> set[str]:
         """The stages that ``dvc repro`` would run; publish always does."""
-        command = ("dvc", "status", "--quiet", "--json")
+        command = ("dvc", "status", "--json")
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         found = json.loads(done.stdout)
-        return {name for name in found if name not in ("publish", "judge", "autoencoder")}
+        return {name for name in found if name not in ("check", "publish")}
 
 
 def comment(path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_second_repro_changes_nothing(project: Project) -> None:
     before = project.lock()
     output = project.run("dvc", "repro")
     ran = re.findall(r"Running stage '(\w+)'", output)
-    assert ran == ["publish"]
+    assert ran == ["check", "publish"]
     assert "(up to date)" in output
     assert "Fréchet distance" in output
     assert re.search(r"draws +\S+ of ten digits, not|draws +all ten digits", output)
@@ -266,7 +266,7 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
 
     shutil.rmtree(project.folder / "reports")
     output = project.run(*sweep)
-    assert sorted(re.findall(r"(\S+): is there", output)) == sorted(names)
+    assert sorted(re.findall(r"(\S+): published already", output)) == sorted(names)
     assert "Reproducing experiment" not in output
     assert (project.folder / "reports/compare.md").read_text() == report
     assert len(project.runs()) == len(known) + 2

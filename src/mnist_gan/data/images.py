@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 NOISE_SEED = 0
-"""Of the fixed latent vectors behind every sample picture, the same for all runs."""
+"""Of the fixed latent vectors of every sample picture, the same for all runs."""
 
 
 def to_float(images: Tensor) -> Tensor:

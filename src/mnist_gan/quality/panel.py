@@ -104,12 +104,12 @@ def class_shares(probabilities: Tensor) -> dict[str, Estimate]:
 
 
 def values(estimates: dict[str, Estimate]) -> dict[str, float]:
-    """The values alone, to six digits behind the point."""
+    """The values alone, to six digits after the point."""
     return {name: round(estimate.value, 6) for name, estimate in estimates.items()}
 
 
 def intervals(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """The intervals alone, to six digits behind the point."""
+    """The intervals alone, to six digits after the point."""
     return {
         name: {"low": round(estimate.low, 6), "high": round(estimate.high, 6)} for name, estimate in estimates.items()
     }
