@@ -18,7 +18,7 @@ RESULT = ("train", "render", "evaluate")
 
 
 def inputs(stage: str, config: Config) -> dict[str, str]:
-    """Parameters by key, and the SHA-256 of source files by path, that ``stage`` depends on.
+    """What ``stage`` depends on: parameters by key, as params.yaml may have them, and source files' SHA-256 by path.
 
     Data are left out: they come from other stages, and whoever has read them knows them better than their files.
     """
@@ -54,5 +54,5 @@ def _lookup(params: Mapping[str, Any], key: str) -> Any:
 
 def _flatten(key: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        return {key: str(value)}
+        return {key: value if isinstance(value, str) else json.dumps(value)}
     return {name: text for part, of in value.items() for name, text in _flatten(f"{key}.{part}", of).items()}

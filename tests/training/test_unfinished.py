@@ -107,7 +107,7 @@ def interrupted_equals_whole(small: Path, variant: str, epochs: int, kills: int)
     check_one_whole_run(small, RECORDS[variant], epochs * 16)
 
 
-@pytest.mark.parametrize(("variant", "epochs"), [("gan", 60), ("r3gan", 25)])
+@pytest.mark.parametrize(("variant", "epochs"), [("gan", 60), ("r3gan", 15)])
 def test_an_interrupted_training_ends_in_the_same_bits(small: Path, variant: str, epochs: int) -> None:
     interrupted_equals_whole(small, variant, epochs, kills=2)
 
@@ -170,6 +170,20 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
     _, errors = training.communicate()
     assert "going on after step" in errors
     assert "is not taken up" not in errors
+
+
+def test_another_variant_or_a_damaged_state_does_not_stand_in_the_way(small: Path) -> None:
+    set_params(small, variants__gan__epochs=400)
+    folder = interrupt(small)
+    set_params(small, train__variant="r3gan", variants__r3gan__epochs=1)
+    done = run_stage("train", small)
+    assert done.returncode == 0, done.stderr
+    (message,) = [line for line in done.stderr.splitlines() if "is not taken up" in line]
+    assert ": train.variant gan, here r3gan. It stays: `dvc exp run -S train.variant=gan` goes on with it, " in message
+    (folder / "state.safetensors").write_bytes(b"garbage")
+    done = run_stage("train", small)
+    assert done.returncode == 0
+    assert f"{folder}/state.safetensors is damaged" in done.stderr
 
 
 def test_a_changed_file_is_named(small: Path) -> None:

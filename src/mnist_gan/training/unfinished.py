@@ -11,6 +11,7 @@ lock                held by the process that trains
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -110,33 +111,48 @@ def passed_over(inputs: Mapping[str, str]) -> list[str]:
 
     Those that another process is at are left out.
     """
-    found = []
+    messages = []
     for listed in sorted(_root().glob("*/inputs.json")):
         folder = listed.parent
         if folder.name == name(inputs) or not (folder / "state.safetensors").exists() or _is_locked(folder):
             continue
         theirs = json.loads(listed.read_text())
-        differing = sorted(key for key in theirs.keys() | inputs.keys() if theirs.get(key) != inputs.get(key))
+        differing = _differing(theirs, inputs)
         reasons = ", ".join(_difference(key, theirs.get(key), inputs.get(key)) for key in differing)
-        place = f"{_root().name}/{folder.name}"
-        found.append(
-            f"an unfinished {theirs['train.variant']} at step {Unfinished(folder).step} is not taken up: {reasons}. "
-            f"It stays: {_way_back(differing, theirs)} goes on with it, `rm -r {place}` discards it"
-        )
-    return found
+        try:
+            step = Unfinished(folder).step
+            messages.append(
+                f"an unfinished {theirs['train.variant']} at step {step} is not taken up: {reasons}. "
+                f"It stays: {_way_back(differing, theirs)} goes on with it, "
+                f"`rm -r {_root().name}/{folder.name}` discards it"
+            )
+        except UserError as damaged:
+            messages.append(str(damaged))
+    return messages
+
+
+def _differing(theirs: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """The inputs that are not the same; of two variants, that they are two says enough."""
+    keys = sorted(key for key in theirs.keys() | here.keys() if theirs.get(key) != here.get(key))
+    if "train.variant" in keys:
+        keys = [key for key in keys if not re.search(r"variants[./][a-z]", key)]
+    return keys
 
 
 def _difference(key: str, theirs: str | None, here: str | None) -> str:
-    if key == "data":
-        return "data/prepared differs"
-    if "/" in key:
+    if _is_content(key):
         return f"{key} differs"
     return f"{key} {theirs}, here {here}"
 
 
+def _is_content(key: str) -> bool:
+    """Whether an input is a file or the data, whose value is a hash."""
+    return "/" in key or key == "data"
+
+
 def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     """What to type to go on with a training whose inputs ``theirs`` are ``differing``."""
-    files = [key for key in differing if "/" in key or key == "data"]
+    files = [key for key in differing if _is_content(key)]
     params = [key for key in differing if key in theirs and key not in (*files, *ENVIRONMENT)]
     sets = [f"-S {key}={theirs[key]}" for key in params]
     sets += [f"-S train.precision={theirs['precision']}"] if "precision" in differing else []
