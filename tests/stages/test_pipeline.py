@@ -159,11 +159,14 @@ def test_what_python_writes_beside_the_code_changes_nothing(project: Project) ->
 
 
 def test_a_mistyped_variant_names_the_known_ones(project: Project) -> None:
+    params = project.folder / "params.yaml"
+    before = params.read_text()
     done = subprocess.run(
         ["dvc", "exp", "run", "-S", "train.variant=dcgn"],
         cwd=project.folder, env=project.environment, capture_output=True, text=True,
     )  # fmt: skip
-    project.run("git", "checkout", "HEAD", "params.yaml")  # dvc has staged its change
+    # Not by git: after dvc has changed the file to one of the same size, git takes it as unchanged.
+    params.write_text(before)
     assert done.returncode != 0
     assert "dcgan, gan, r3gan" in done.stdout + done.stderr, done.stdout + done.stderr
 
