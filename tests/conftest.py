@@ -95,22 +95,37 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def small(mnist: Path, workspace: Path) -> Path:
-    """A workspace of 1,024 training and 1,000 test images of 16 pixels, the frozen networks, and quick params."""
-    make_small(mnist, workspace)
-    return workspace
-
-
-def make_small(mnist: Path, folder: Path) -> None:
-    """Fill the current ``folder``, which has params.yaml, for quick stages on a part of ``mnist``."""
+@pytest.fixture(scope="session")
+def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 1,024 training and 1,000 test images of 16 pixels in data/prepared, and their ruler in models/."""
+    folder = tmp_path_factory.mktemp("small")
+    make_checkout(folder)
     for name, count in (("train", 1024), ("test", 1000)):
         whole = read_split(mnist, name)
         # Every other pixel of each row and column: real digits, small.
-        data.write_prepared(name, Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone()))
+        part = Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            data.write_prepared(name, part)
     (folder / "models").mkdir()
     for frozen in ("judge", "autoencoder"):
         shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
+    done = run_stage("ruler", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def small(small_inputs: Path, workspace: Path) -> Path:
+    """A workspace with ``small_inputs`` and quick params."""
+    make_small(small_inputs, workspace)
+    return workspace
+
+
+def make_small(small_inputs: Path, folder: Path) -> None:
+    """Fill ``folder``, which has params.yaml, for quick stages."""
+    for name in ("data", "models"):
+        shutil.copytree(small_inputs / name, folder / name)
     set_params(
         folder, train__variant="gan", train__sample_interval=4, train__checkpoint_interval=1, train__device="cpu",
         variants__gan__epochs=2, variants__gan__batch_size=64,
@@ -136,13 +151,13 @@ for stage in train, render, evaluate, publish:
 
 
 @pytest.fixture(scope="session")
-def published(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose mlflow.db holds four results: GAN and DCGAN, with seeds 0 and 1, the DCGANs trained for longer."""
     folder = tmp_path_factory.mktemp("published")
     make_checkout(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        make_small(mnist, folder)
+        make_small(small_inputs, folder)
         for variant, epochs in (("gan", 2), ("dcgan", 6)):
             for seed in (0, 1):
                 set_params(folder, train__variant=variant, train__seed=seed, **{f"variants__{variant}__epochs": epochs})

@@ -13,8 +13,8 @@ from mnist_gan.files import sha256
 
 PIPELINE = Path("dvc.yaml")
 SOURCE = "src/"
-RESULT = ("train", "render", "evaluate")
-"""The stages that a run in MLflow holds the outs of."""
+RESULT = ("train", "ruler", "render", "evaluate")
+"""The stages whose code and parameters determine what a run in MLflow holds."""
 
 
 def inputs(stage: str, config: Config) -> dict[str, str]:

@@ -128,7 +128,7 @@ def test_a_second_repro_changes_nothing(project: Project) -> None:
         ("variants/dcgan.py", set()),
         ("variants/gan.py", {"train", "render", "evaluate"}),
         ("training/engine.py", {"train", "render", "evaluate"}),
-        ("quality/measures.py", {"render", "evaluate"}),
+        ("quality/measures.py", {"ruler", "render", "evaluate"}),
         ("stages/render.py", {"render"}),
         ("stages/prepare.py", {"prepare"}),
     ],

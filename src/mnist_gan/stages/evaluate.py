@@ -10,7 +10,7 @@ from mnist_gan.data import images
 from mnist_gan.data.mnist import read_prepared
 from mnist_gan.errors import run_as_program
 from mnist_gan.files import write_atomically, write_csv, write_json
-from mnist_gan.quality import measures, sight
+from mnist_gan.quality import measures, ruler, sight
 from mnist_gan.training import generators, hardware
 
 NEAREST = 20
@@ -18,18 +18,10 @@ NEAREST = 20
 
 
 def main() -> None:
-    """Write metrics/evaluate.json, plots/quality.csv and plots/nearest.png.
-
-    The validation images, which choose the best checkpoint, are the last training images, as many as test images.
-    Everything in metrics/evaluate.json is measured against the test images.
-    """
+    """Write metrics/evaluate.json, all of it against the test images, plots/quality.csv and plots/nearest.png."""
     options = config.load().evaluate
     hardware.configure()
-    look = sight.Eyes()
-    training, test = read_prepared("train"), read_prepared("test")
-    seen, unseen = look(training.images), look(test.images)
-    validation = seen[-len(test.images) :]
-    chooser = validation.features["judge"], measures.neighbour_distances(validation.features["judge"], 5)
+    look, real = sight.Eyes(), ruler.read()
 
     rows: list[tuple[float, ...]] = []
     best = None
@@ -37,26 +29,26 @@ def main() -> None:
         latents = seeded_latents(options.samples, checkpoint.origin.latent_dim, options.seed)
         pictures = images.generate(checkpoint.generator, latents)
         last = look(pictures)
-        measured = sight.against_validation(last.features["judge"], *chooser)
+        measured = real.follow(last)
         rows.append((checkpoint.epoch, checkpoint.step, *measured.values()))
         if best is None or measured["frechet_distance"] < best[1]:
             best = checkpoint.epoch, measured["frechet_distance"], last
         print(f"epoch {checkpoint.epoch}: Fréchet distance {measured['frechet_distance']:.2f}", flush=True)
     assert best is not None
 
-    among = sight.spaces(unseen, seen)
-    # The floor's images must not be among those that they could be copies of.
-    apart = sight.spaces(unseen, seen[: -len(test.images)])
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *measured), rows)
     write_json(
         Path("metrics/evaluate.json"),
         {"samples": options.samples}
-        | sight.report(last, unseen, among)
-        | {"floor": sight.report(validation, unseen, apart)}
-        | {"best": {"epoch": best[0]} | sight.distances(best[2], among)},
+        | real.report(last)
+        | {"floor": real.floor}
+        | {"best": {"epoch": best[0]} | real.distances(best[2])},
     )
-    nearest = [measures.nearest(last.features[name][:NEAREST], seen.features[name])[1] for name in sight.SPACES]
-    shown = torch.cat([pictures[:NEAREST], *(training.images[indices] for indices in nearest)])
+    nearest = [
+        measures.nearest(last.features[name][:NEAREST], space.training)[1] for name, space in real.spaces.items()
+    ]
+    training = read_prepared("train").images
+    shown = torch.cat([pictures[:NEAREST], *(training[indices] for indices in nearest)])
     write_atomically(Path("plots/nearest.png"), images.png(images.grid(shown, NEAREST)))
 
 
