@@ -3,10 +3,10 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 
-# git: for dvc, and for the commit that a run is tagged with.
+# git: for dvc, and for the commit that a run is tagged with. dumb-init: passes a stop on to all that runs.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git \
+    && apt-get install --yes --no-install-recommends dumb-init git \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home trainer
 
@@ -22,4 +22,6 @@ ENV HOME=/tmp \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /workspace
 USER 1000
+# SIGTERM becomes the Ctrl-C that dvc and a training end cleanly on.
+ENTRYPOINT ["dumb-init", "--rewrite", "15:2", "--"]
 CMD ["dvc", "repro"]

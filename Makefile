@@ -1,13 +1,15 @@
 # Everything runs in .venv, which is made from the hash-checked requirements.lock.
 PYTHON ?= python3
 VENV := .venv
-INSTALLED := $(VENV)/.installed
+# Named by the folder: an environment knows where it was made, and is made anew where the checkout was moved or copied.
+INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
+PORT ?= 5000
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help repro compare promote test slow-test lint format bench ui lock container clean
+.PHONY: help repro compare promote trainings test slow-test lint format bench ui lock audit server container clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +21,13 @@ VARIANTS ?= r3gan gan=100 dcgan=10
 SEEDS ?= 0 1 2
 
 compare: $(INSTALLED)  ## train VARIANTS (name or name=epochs) with SEEDS and report who is better
-	python -m mnist_gan.sweep --variants $(VARIANTS) --seeds $(SEEDS)
+	python -m mnist_gan sweep --variants $(VARIANTS) --seeds $(SEEDS)
 
 promote: $(INSTALLED)  ## register the best generator; make it champion if it beats the present one
-	python -m mnist_gan.promote
+	python -m mnist_gan promote
+
+trainings: $(INSTALLED)  ## list the trainings that were stopped and wait in .unfinished/
+	python -m mnist_gan trainings
 
 test: lint  ## lint, type check and test
 	pytest
@@ -40,27 +45,41 @@ lint: $(INSTALLED)  ## ruff, mypy, the order of imports, hadolint and a check of
 	mypy
 	lint-imports --no-logo --no-cache
 	hadolint Dockerfile
-	docker-compose --file compose.yaml config --quiet
+	env POSTGRES_PASSWORD=- MLFLOW_TRACKING_PASSWORD=- MLFLOW_FLASK_SERVER_SECRET_KEY=- \
+		docker-compose --file compose.yaml config --quiet
 
 format: $(INSTALLED)  ## rewrite the code in the project's format
 	ruff check --fix
 	ruff format
 
-ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000
-	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000; another port: make ui PORT=5001
+	mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
 
 lock: $(INSTALLED)  ## compile requirements.lock again from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --output-file requirements.lock
 
-container:  ## the pipeline in a container on the GPU, tracked by a server on http://127.0.0.1:5000
+audit: $(INSTALLED)  ## known weaknesses of the locked packages
+	uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement requirements.lock
+
+COMPOSE = env UID=$$(id -u) GID=$$(id -g) PORT=$(PORT) docker compose
+
+server: .env  ## a team's MLflow server in containers, on http://127.0.0.1:5000; the password is in .env
 	mkdir -p mlflow-store
-	env UID=$$(id -u) GID=$$(id -g) docker compose run --build --rm train
+	$(COMPOSE) up --build --detach --wait mlflow
+
+container: .env  ## the pipeline in a container on the GPU, tracked by the server, which stops with it
+	mkdir -p mlflow-store
+	$(COMPOSE) run --build --rm train; status=$$?; $(COMPOSE) down; exit $$status
+
+.env:
+	@umask 077; for name in POSTGRES_PASSWORD MLFLOW_TRACKING_PASSWORD MLFLOW_FLASK_SERVER_SECRET_KEY; do \
+		echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(24))')"; done > $@.part; mv $@.part $@
 
 clean:  ## remove the environment and tool caches; data, models and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"make: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; name another with PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@touch $@

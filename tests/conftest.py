@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
+import torch
 from ruamel.yaml import YAML
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from torch import Tensor
@@ -26,13 +29,20 @@ from mnist_gan.training.engine import Engine
 
 ROOT = Path(__file__).parents[1]
 
+# Two tests run at once, so that each takes one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count())}
+"""As many threads as there are cores, for what must hold with several."""
+
 # A shell that starts the tests in the background has them ignore SIGINT, and their children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a stage as dvc does, in ``folder``, and capture what it prints."""
-    return run_python("-m", f"mnist_gan.stages.{name}", folder=folder, **environment)
+    return run_python("-m", "mnist_gan", name, folder=folder, **environment)
 
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -66,6 +76,13 @@ def make_checkout(folder: Path) -> None:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
     (folder / "src").symlink_to(ROOT / "src")
+
+
+def copy_store(published: Path, folder: Path) -> None:
+    """Make ``folder`` a checkout with a store of its own, whose runs are those of ``published``."""
+    make_checkout(folder)
+    shutil.copy(published / "mlflow.db", folder)
+    shutil.copytree(published / "mlruns", folder / "mlruns")
 
 
 @pytest.fixture(autouse=True)
@@ -142,12 +159,20 @@ def engine_of(name: str, images: Tensor, *, options: Mapping[str, Any] | None = 
 
 
 RESULT = """
-from mnist_gan.errors import run_as_program
+from mnist_gan.__main__ import run_as_program
 from mnist_gan.stages import evaluate, publish, render, train
 for stage in train, render, evaluate, publish:
     run_as_program(stage.main)
 """
 """The stages that make a result and its run, in one process."""
+RESULTS = f"""
+import shutil
+from pathlib import Path
+for params in sorted(Path().glob("params-*.yaml")):
+    shutil.copy(params, "params.yaml")
+{textwrap.indent(RESULT, "    ")}
+"""
+"""The same for each of several files of parameters."""
 
 
 @pytest.fixture(scope="session")
@@ -158,11 +183,15 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_small(small_inputs, folder)
-        for variant, epochs in (("gan", 2), ("dcgan", 6)):
-            for seed in (0, 1):
-                set_params(folder, train__variant=variant, train__seed=seed, **{f"variants__{variant}__epochs": epochs})
-                done = run_python("-c", RESULT, folder=folder)
-                assert done.returncode == 0, done.stderr
+        for number, (variant, epochs, seed) in enumerate(
+            [("gan", 2, 0), ("gan", 2, 1), ("dcgan", 6, 0), ("dcgan", 6, 1)]
+        ):
+            set_params(folder, train__variant=variant, train__seed=seed, **{f"variants__{variant}__epochs": epochs})
+            shutil.copy(folder / "params.yaml", folder / f"params-{number}.yaml")
+        done = run_python("-c", RESULTS, folder=folder)
+        assert done.returncode == 0, done.stderr
+        for path in folder.glob("params-*.yaml"):
+            path.unlink()
     return folder
 
 
@@ -194,8 +223,9 @@ def mlflow_process(
     try:
         yield uri, process
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+        for end in (signal.SIGTERM, signal.SIGCONT):  # a test may have stopped it
+            if process.poll() is None:
+                os.killpg(process.pid, end)
         process.wait()
 
 

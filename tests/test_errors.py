@@ -6,7 +6,7 @@ import sys
 
 from conftest import ROOT
 
-PROGRAM = "from mnist_gan.errors import run_as_program\nrun_as_program(lambda: print({!r}))"
+PROGRAM = "from mnist_gan.__main__ import run_as_program\nrun_as_program(lambda: print({!r}))"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
 

@@ -40,7 +40,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     program = """
 import resource, signal
 from pathlib import Path
-from mnist_gan.errors import run_as_program
+from mnist_gan.__main__ import run_as_program
 from mnist_gan.files import write_atomically
 def main():
     write_atomically(Path("checkpoint"), b"old")

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from mnist_gan.errors import run_as_program
 from mnist_gan.report import page
 from mnist_gan.tracking.store import connect, store_failures_in_one_line
 
@@ -20,7 +19,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(prog="python -m mnist_gan.compare", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m mnist_gan compare", description=__doc__)
     chosen = made.add_mutually_exclusive_group()
     chosen.add_argument("--runs", nargs="+", metavar="RUN", help="starts of run ids or generator hashes, or run names")
     chosen.add_argument(
@@ -28,7 +27,3 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made
-
-
-if __name__ == "__main__":
-    run_as_program(main)

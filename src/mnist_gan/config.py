@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from mnist_gan.errors import UserError
 
@@ -14,6 +13,8 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
+NO_START = "none"
+"""``train.init_from`` of a training that begins with untrained networks."""
 Options = TypeVar("Options", bound=BaseModel)
 
 VARIANTS = sorted(path.stem for path in Path(__file__).with_name("variants").glob("[a-z]*.py"))
@@ -71,14 +72,14 @@ class TrainConfig(Section):
     """Training of the generator: what all variants share."""
 
     variant: VariantName
-    latent_dim: Count
+    latent_dim: Annotated[int, Field(ge=1, le=10_000)]
     sample_interval: Count
     checkpoint_interval: Count
     seed: Seed
     device: Device
     precision: Precision
     deterministic: bool
-    init_from: Annotated[str, Field(pattern="^[0-9a-f]{12,64}$")] | None
+    init_from: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 
 
 class RenderConfig(Section):
@@ -118,9 +119,9 @@ def load(path: Path = Path("params.yaml")) -> Config:
     """Read and validate ``path``, as DVC reads it; every problem is named in one UserError."""
     try:
         content = YAML(typ="safe").load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} not found: run in the repository's root") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): `git checkout {path}` restores it") from None
+    except Exception as error:  # ruamel.yaml fails in many ways beside its YAMLError
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     config = validate(Config, content)
     if unknown := sorted(config.variants.keys() - set(VARIANTS)):
@@ -154,6 +155,8 @@ def _explain(problem: Mapping[str, Any], name: str) -> str:
     match problem["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key"
+        case "string_type":
+            return f"{key}: must be text; quote it: {problem['input']!r} is no text to YAML"
         case "missing":
             return f"{key}: missing"
         case _:

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, uint8
 
 from mnist_gan.errors import UserError
 
@@ -19,17 +22,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # Always the same name: what a kill leaves here, the next write of the file takes away.
+        temporary = path.with_name(f".{path.name}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
             # An interruption may come after the replacement, too.
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; the file is as it was before") from error
@@ -48,6 +51,49 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]
 
     lines = [",".join(header), *(",".join(map(text, row)) for row in rows)]
     write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+    """Write ``tensors`` and JSON ``about`` them, with a checksum of both; equal content gives equal bytes."""
+    contents = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    described = json.dumps({"sha256": _checksum(contents, about or {}), "about": about or {}}, sort_keys=True)
+    # One entry of metadata: safetensors writes several in a random order.
+    write_atomically(path, safetensors.torch.save(contents, {"mnist_gan": described}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``write_tensors`` wrote: the tensors, and what is to be known about them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not as it was written.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            described = json.loads((file.metadata() or {})["mnist_gan"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        if described["sha256"] != _checksum(tensors, described["about"]):
+            raise ValueError("its checksum is another")
+        return tensors, described["about"]
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """SHA-256 of names, kinds, shapes and bytes, and of ``about``."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with their keys joined by slashes."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def sha256(content: bytes) -> str:

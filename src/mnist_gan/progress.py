@@ -64,3 +64,12 @@ class Progress:
             a_step = (self.last_line - self.started) / max(1, self.steps - self.done)
             left = a_step * (self.total_steps - self.steps)
             print(f"{self.state}, {tqdm.format_interval(left)} left", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``45 s``, ``3 min 5 s``, ``1 h 20 min``, ``3 days``."""
+    if seconds >= 2 * 86400:
+        return f"{seconds // 86400:.0f} days"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -7,7 +7,7 @@ it beats the champion: its distance must lie below the champion's by more than t
 import argparse
 from collections.abc import Sequence
 
-from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.errors import UserError
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.tracking import registry
 from mnist_gan.tracking.published import measured_alike
@@ -35,7 +35,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(prog="python -m mnist_gan.promote", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m mnist_gan promote", description=__doc__)
     made.add_argument("--run", help="start of a run id or of a generator's hash, or a run's name; else the best run")
     return made
 
@@ -86,7 +86,3 @@ def describe(run: TrackedRun) -> str:
 def interval(estimate: Estimate) -> str:
     """An estimate with its interval."""
     return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
-
-
-if __name__ == "__main__":
-    run_as_program(main)

@@ -18,7 +18,7 @@ import psutil
 
 from mnist_gan import config, pipeline
 from mnist_gan.config import VARIANTS, Config
-from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.errors import UserError
 from mnist_gan.report import page
 from mnist_gan.tracking.run import TrackedRun
 from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
@@ -32,6 +32,12 @@ def main() -> None:
     """Queue what is missing, work the queue off, write reports/."""
     options = parser().parse_args()
     params = config.load()
+    if options.jobs > 1:
+        hardware.use_one_thread()
+        print(
+            f"{options.jobs} trainings at a time, one thread each, which is part of what determines a result",
+            flush=True,
+        )
     hardware.configure()
     trials = [Trial.of(params, variant, epochs, seed) for seed in options.seeds for variant, epochs in options.variants]
     store = connect()
@@ -39,7 +45,7 @@ def main() -> None:
         while True:
             plan = decide(trials, finished(store), experiments(), alive=has_worker())
             act(plan)
-            if not plan.missing or run_queue():
+            if not plan.missing or run_queue(options.jobs):
                 break
             print("the queue's worker died: the next one goes on", flush=True)
         made = finished(store)
@@ -51,7 +57,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(prog="python -m mnist_gan.sweep", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m mnist_gan sweep", description=__doc__)
     made.add_argument(
         "--variants",
         nargs="+",
@@ -61,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         help="epochs are those of params.yaml unless given",
     )
     made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2])
+    made.add_argument("--jobs", type=jobs, default=1, help="trainings at a time; more than one have one thread each")
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made
 
@@ -81,6 +88,13 @@ def seed(text: str) -> int:
     """A seed that params.yaml admits; raises ArgumentTypeError for another."""
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is no seed: a whole number from 0 to 2**63 - 1")
+    return int(text)
+
+
+def jobs(text: str) -> int:
+    """How many trainings at a time; raises ArgumentTypeError for anything else."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of trainings: 1 to 1000")
     return int(text)
 
 
@@ -184,12 +198,13 @@ def experiments() -> dict[str, str]:
     }
 
 
-def run_queue() -> bool:
-    """Whether the queue was worked off; False where its worker died, for which DVC would wait for ever.
+def run_queue(jobs: int) -> bool:
+    """Train with so many ``jobs`` at a time; whether the queue was worked off.
 
-    That happens without any kill: the worker's messages are files, and it ends on one that is not written yet.
+    False where its worker died, for which DVC would wait for ever. That happens without any kill: the worker's messages
+    are files, and it ends on one that is not written yet.
     """
-    runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all"])
+    runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all", "--jobs", str(jobs)])
     seen = time.monotonic()
     try:
         while runner.poll() is None and time.monotonic() - seen < WORKER_S:
@@ -217,7 +232,3 @@ def dvc(*arguments: str) -> str:
     if done.returncode:
         raise UserError(f"dvc {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    run_as_program(main)

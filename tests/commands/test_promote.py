@@ -3,9 +3,7 @@
 import base64
 import io
 import json
-import shutil
 import sqlite3
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import mlflow_process, run_python
+from conftest import copy_store, mlflow_process, run_python
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Run
 from PIL import Image
 
 from mnist_gan.data.images import to_uint8
@@ -26,12 +24,12 @@ from mnist_gan.training import generators
 @pytest.fixture
 def store(published: Path, tmp_path: Path) -> Path:
     """A folder with a database of its own, whose runs are the four of ``published``."""
-    shutil.copy(published / "mlflow.db", tmp_path)
+    copy_store(published, tmp_path)
     return tmp_path
 
 
 def promote(folder: Path, *arguments: str) -> list[str]:
-    done = run_python("-m", "mnist_gan.promote", *arguments, folder=folder)
+    done = run_python("-m", "mnist_gan", "promote", *arguments, folder=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -48,10 +46,11 @@ def run_of(folder: Path, variant: str, seed: int) -> Run:
 
 def set_distance(folder: Path, run: Run, value: float, half: float) -> None:
     """Give ``run`` another Fréchet distance on the judge's features, with its interval."""
-    name = "judge/frechet_distance"
-    metrics = {name: value, f"interval/{name}/low": value - half, f"interval/{name}/high": value + half}
-    now = int(time.time() * 1000)
-    client_of(folder).log_batch(run.info.run_id, [Metric(k, v, now, 10**6) for k, v in metrics.items()])
+    path = folder / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"
+    quality = json.loads(path.read_text())
+    quality["judge"]["frechet_distance"] = value
+    quality["interval"]["judge"]["frechet_distance"] = {"low": value - half, "high": value + half}
+    path.write_text(json.dumps(quality))
 
 
 def champion(folder: Path) -> str | None:
@@ -102,7 +101,7 @@ def test_validation_chooses_and_test_images_decide(store: Path) -> None:
 def test_other_rulers_do_not_compare(store: Path) -> None:
     gan, dcgan = run_of(store, "gan", 0), run_of(store, "dcgan", 0)
     promote(store, "--run", gan.info.run_id)
-    client_of(store).log_metric(dcgan.info.run_id, "samples", 5000, step=10**6)
+    client_of(store).set_tag(dcgan.info.run_id, "ruler", "another")
     said = promote(store, "--run", dcgan.info.run_id)
     assert "was measured differently" in said[1]
     assert champion(store) == gan.info.run_id
@@ -111,14 +110,14 @@ def test_other_rulers_do_not_compare(store: Path) -> None:
 def test_a_failing_registry_is_one_line(store: Path) -> None:
     with sqlite3.connect(store / "mlflow.db") as database:
         database.execute("DROP TABLE registered_model_aliases")
-    done = run_python("-m", "mnist_gan.promote", folder=store)
+    done = run_python("-m", "mnist_gan", "promote", folder=store)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: MLflow fails: (sqlite3.OperationalError) no such table: ")
     assert done.stderr.count("\n") == 1
 
 
 def test_without_a_run_there_is_nothing_to_promote(workspace: Path) -> None:
-    done = run_python("-m", "mnist_gan.promote", folder=workspace)
+    done = run_python("-m", "mnist_gan", "promote", folder=workspace)
     assert done.returncode == 1
     assert done.stderr == "error: no published run to promote: `dvc repro` makes one\n"
 
@@ -162,8 +161,13 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
         assert (of_seeds[0] == of_seeds[2]).all()
         assert (of_seeds[0] != of_seeds[1]).any()
         for rows, message in (
-            ({"latents": [[0.0, 1.0]]}, "latents are 100 numbers"),
-            ({"other": [1]}, "give each row a seed, or latents"),
+            ({"latents": [[0.0, 1.0]]}, "row 1: latents are 100 finite numbers"),
+            ({"latents": [latents[0].tolist(), [1e300] * 100]}, "row 2: latents are 100 finite numbers"),
+            ({"latents": [None]}, "give it a seed, or latents"),
+            ({"other": [1]}, "give it a seed, or latents"),
+            ({"seed": [-1]}, "row 1: a seed is a whole number from 0"),
+            ({"seed": [2**70]}, ""),
+            ({"seed": [3], "latents": [latents[0].tolist()]}, ""),
         ):
             status, answer = ask(**rows)
             assert status == 400

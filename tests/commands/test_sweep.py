@@ -59,7 +59,7 @@ def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
     ],
 )
 def test_a_mistake_is_said_before_anything_is_queued(workspace: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = run_python("-m", "mnist_gan.sweep", *arguments, folder=workspace)
+    done = run_python("-m", "mnist_gan", "sweep", *arguments, folder=workspace)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

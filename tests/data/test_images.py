@@ -1,7 +1,10 @@
 """Numbers and pictures."""
 
+import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from mnist_gan.data import images
 
@@ -18,6 +21,14 @@ def test_a_grid_shows_values_as_they_are() -> None:
     values = {value for _, value in picture.convert("L").getcolors() or []}
     assert values == {0, 100}
     assert picture.width > picture.height / 2
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 5), (7, 1, 16, 16), (6, 3, 8, 8)])
+@pytest.mark.parametrize("columns", [1, 3, 10])
+def test_a_grid_has_the_pixels_of_torchvisions(shape: tuple[int, ...], columns: int) -> None:
+    pixels = torch.randint(256, shape, dtype=torch.uint8)
+    expected = to_pil_image(make_grid(pixels, nrow=columns))
+    assert images.grid(pixels, columns, scale=1).tobytes() == expected.tobytes()
 
 
 def test_fixed_latents_are_fixed() -> None:

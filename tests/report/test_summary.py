@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import RESULT, ROOT, run_python, set_params
 
+from mnist_gan.files import flatten
+from mnist_gan.progress import duration
 from mnist_gan.report import summary
-from mnist_gan.stages.publish import duration, flatten
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_a_mistyped_variant_names_the_known_ones(project: Project) -> None:
 
 def test_training_again_gives_equal_hashes(project: Project) -> None:
     before = YAML(typ="safe").load(project.lock())["stages"]
-    project.run("dvc", "repro", "--force", "prepare", "train", "render", "evaluate")
+    project.run("dvc", "repro", "--force", "--single-item", "prepare", "train", "render", "evaluate")
     after = YAML(typ="safe").load(project.lock())["stages"]
     outs = {name: stage.get("outs") for name, stage in before.items()}
     assert outs == {name: stage.get("outs") for name, stage in after.items()}
@@ -243,7 +244,7 @@ def test_a_variant_is_one_file_and_one_section(project: Project) -> None:
     assert (squares.data.params["train.variant"], squares.data.params["train.width"]) == ("squares", "64")
     assert "train/difference" in squares.data.metrics
     gan = project.runs()[0]
-    project.run(sys.executable, "-m", "mnist_gan.compare", "--runs", squares.info.run_id, gan.info.run_id)
+    project.run(sys.executable, "-m", "mnist_gan", "compare", "--runs", squares.info.run_id, gan.info.run_id)
     report = (project.folder / "reports/compare.md").read_text()
     assert report.startswith("# squares against gan") or report.startswith("# gan against squares")
     shutil.rmtree(project.folder / "reports")
@@ -252,7 +253,7 @@ def test_a_variant_is_one_file_and_one_section(project: Project) -> None:
 
 
 def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
-    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--variants", "gan=1", "--seeds", "2", "3")
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=1", "--seeds", "2", "3")
     known = {run.info.run_id for run in project.runs()}
     before = project.run("git", "diff")
     output = project.run(*sweep)
@@ -280,7 +281,7 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
 @pytest.mark.parametrize("killed", ["everything", "worker"])
 def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
     seeds = ("4", "5") if killed == "everything" else ("6", "7")
-    sweep = (sys.executable, "-m", "mnist_gan.sweep", "--variants", "gan=8", "--seeds", *seeds)
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=8", "--seeds", *seeds)
     known = {run.info.run_id for run in project.runs()}
     process = subprocess.Popen(
         sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
@@ -303,6 +304,66 @@ def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert [run.info.status for run in new] == ["FINISHED", "FINISHED"]
     assert (project.folder / "reports/compare.html").exists()
+
+
+def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
+    """So that its result can be made again from git and the DVC remote alone: here, without MLflow."""
+    start = "models/starts/one-epoch"
+    project.run("git", "checkout", ".")
+    project.run("dvc", "checkout")
+    shutil.copy(project.folder / "models/generator/training.safetensors", project.folder / start)
+    project.run("dvc", "add", start)
+    project.commit("a start")
+    changes = ("-S", "train.init_from=one-epoch", "-S", "variants.gan.epochs=2")
+    project.run("dvc", "exp", "run", *changes)
+    made = (project.folder / "metrics/train.json").read_text()
+    project.run("git", "checkout", ".")
+
+    with tempfile.TemporaryDirectory() as folder:
+        remote, clone = Path(folder, "remote"), Path(folder, "clone")
+        project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote))
+        project.run("dvc", "push")
+        project.run("git", "clone", "--quiet", str(project.folder), str(clone))
+        for command in (
+            ("remote", "add", "--default", "--local", "there", str(remote)),
+            ("pull", "--allow-missing"),
+            ("exp", "run", *changes),
+        ):
+            done = subprocess.run(["dvc", *command], cwd=clone, env=project.environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert (clone / "metrics/train.json").read_text() == made
+
+
+@pytest.mark.slow
+def test_a_training_whose_dvc_is_killed_is_taken_up(project: Project) -> None:
+    set_params(project.folder, train__seed=11, variants__gan__epochs=12)
+    known = {run.info.run_id for run in project.runs()}
+    before = set(project.folder.glob(".unfinished/*/state.safetensors"))
+    dvc = subprocess.Popen(["dvc", "repro"], cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL)
+    while set(project.folder.glob(".unfinished/*/state.safetensors")) == before:
+        assert dvc.poll() is None
+        time.sleep(0.1)
+    dvc.kill()
+    dvc.wait()
+    output = project.run("dvc", "repro")
+    assert "waiting until it ends" in output or "is trained already" in output
+    (new,) = (run for run in project.runs() if run.info.run_id not in known)
+    assert new.info.status == "FINISHED"
+    project.run("git", "checkout", ".")
+
+
+@pytest.mark.slow
+def test_queued_experiments_share_a_training(project: Project) -> None:
+    """Two with other pictures and one training, at once."""
+    known = {run.info.run_id for run in project.runs()}
+    for columns in (5, 6):
+        project.run("dvc", "exp", "run", "--queue", "-S", "train.seed=12", "-S", f"render.columns={columns}")
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "2")
+    (new,) = (run for run in project.runs() if run.info.run_id not in known)
+    assert new.info.status == "FINISHED"
+    shown = json.loads(project.run("dvc", "exp", "show", "--json"))
+    states = [experiment["executor"] for commit in shown for experiment in commit["experiments"] or ()]
+    assert all(state is None or state["state"] != "failed" for state in states)
 
 
 def test_dvc_shows_what_was_made(project: Project) -> None:

@@ -129,7 +129,7 @@ sys.modules["mnist_gan.progress"].progress = nobody
 sys.modules["mnist_gan.tracking.live"].live_run = nobody
 sys.modules["mnist_gan.tracking.store"].connect = lambda: None
 sys.modules["mnist_gan.tracking.published"].read_training = None
-from mnist_gan.errors import run_as_program
+from mnist_gan.__main__ import run_as_program
 from mnist_gan.stages.train import main
 run_as_program(main)
 assert "mlflow" not in sys.modules
@@ -141,7 +141,7 @@ assert "mlflow" not in sys.modules
 def test_who_looks_on_determines_nothing(small: Path, variant: str) -> None:
     set_params(small, train__variant=variant)
     outs = []
-    for command in (["-m", "mnist_gan.stages.train"], ["-c", STUBS]):
+    for command in (["-m", "mnist_gan", "train"], ["-c", STUBS]):
         done = subprocess.run(
             [sys.executable, *command], cwd=small, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
             capture_output=True, text=True,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
+from torch.nn.functional import pad
 
+LINE = 2
+"""Pixels between two images of a grid."""
 NOISE_SEED = 0
 """Of the fixed latent vectors of every sample picture, the same for all runs."""
 
@@ -48,10 +49,23 @@ def generate(generator: nn.Module, latents: Tensor, batch_size: int = 500) -> Te
     return torch.cat([to_uint8(generator(batch)) for batch in latents.split(batch_size)])
 
 
+def picture(image: Tensor) -> Image.Image:
+    """uint8 ``[C, H, W]`` for one or three colours."""
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+
+
 def grid(images: Tensor, columns: int, scale: int = 2) -> Image.Image:
-    """uint8 images ``[N, C, H, W]`` row by row, each pixel as ``scale`` x ``scale``."""
-    picture: Image.Image = to_pil_image(make_grid(images, nrow=columns))
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    """uint8 images ``[N, C, H, W]`` row by row, each pixel as ``scale`` x ``scale``, black lines between.
+
+    The pixels of torchvision's make_grid, whose import would cost every program more than a second.
+    """
+    count, _, height, width = images.shape
+    columns = min(columns, count)
+    cells = images.new_zeros(-(-count // columns) * columns, 3, height + LINE, width + LINE)
+    cells[:count, :, LINE:, LINE:] = images
+    whole = cells.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3)
+    small = picture(pad(whole, (0, LINE, 0, LINE)))
+    return small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
 
 
 def gif(frames: Sequence[Image.Image], frame_ms: int, last_ms: int) -> bytes:

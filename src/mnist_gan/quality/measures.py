@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+VERSION = 1
+"""Raised with every change that gives other numbers."""
 ROWS = 1000
 """Rows of a large product or table of distances that are in memory at a time."""
 

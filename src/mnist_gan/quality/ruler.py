@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from mnist_gan.errors import UserError
-from mnist_gan.files import write_atomically, write_json
+from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
 from mnist_gan.quality import measures, panel
 from mnist_gan.quality.panel import Estimate, Space, intervals, values
 from mnist_gan.quality.sight import SPACES, Seen
@@ -49,6 +47,11 @@ class Ruler:
         """Features ``[M, D]`` of the validation images in the judge's space."""
         return self.spaces["judge"].training[-len(self.validation_neighbours) :]
 
+    def name(self, samples: int, seed: int) -> str:
+        """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
+        kept = sha256(TENSORS.read_bytes())
+        return sha256(f"{measures.VERSION} {kept} {samples} {seed}".encode())[:12]
+
     def follow(self, generated: Seen) -> dict[str, float]:
         """The measures that are followed through the training, against the validation images."""
         features, reference = generated.features["judge"], self.validation
@@ -77,7 +80,7 @@ class Ruler:
             f"{name}.{part}": tensor for name, space in self.spaces.items() for part, tensor in vars(space).items()
         }
         tensors |= {"probabilities": self.probabilities, "validation_neighbours": self.validation_neighbours}
-        write_atomically(TENSORS, safetensors.torch.save(tensors))
+        write_tensors(TENSORS, tensors)
         write_json(FLOOR, self.floor)
 
 
@@ -88,13 +91,13 @@ def read() -> Ruler:
         UserError: it is missing or damaged.
     """
     try:
-        tensors = safetensors.torch.load_file(TENSORS)
+        tensors, _ = read_tensors(TENSORS)
         spaces = {
             name: Space(**{part: tensors[f"{name}.{part}"] for part in Space.__dataclass_fields__}) for name in SPACES
         }
         floor = json.loads(FLOOR.read_text())
         return Ruler(spaces, tensors["probabilities"], tensors["validation_neighbours"], floor)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{TENSORS.parent} cannot be read ({error}): `dvc repro ruler` makes it") from None
 
 

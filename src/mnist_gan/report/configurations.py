@@ -22,11 +22,11 @@ class Configuration:
     @property
     def middle(self) -> TrackedRun:
         """The run with the median distance, the better of two."""
-        return sorted(self.runs, key=lambda run: run.metrics[PRIMARY])[(len(self.runs) - 1) // 2]
+        return sorted(self.runs, key=lambda run: run.quality[PRIMARY])[(len(self.runs) - 1) // 2]
 
     def values(self, metric: str) -> list[float]:
         """The metric of each run."""
-        return [run.metrics[metric] for run in self.runs]
+        return [run.quality[metric] for run in self.runs]
 
 
 def differing(runs: Sequence[TrackedRun]) -> list[str]:
@@ -51,7 +51,7 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     tags = [tag for tag in ENVIRONMENT if len({run.tags[tag] for run in runs}) > 1]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
-        given = [name for name in names if run.params.get(name, "None") != "None"]
+        given = [name for name in names if run.params.get(name, "none") != "none"]
         rest = [f"{name.partition('.')[2]} {run.params[name]}" for name in given]
         label = ", ".join([run.params["train.variant"], *rest, *(run.tags[tag] for tag in tags)])
         groups.setdefault(label, {})[run.params["train.seed"]] = run

@@ -48,7 +48,7 @@ def write(runs: Sequence[TrackedRun], folder: Path) -> str:
         "pictures": PICTURES,
         "parameters": tables.parameters(groups, differing(runs)),
         "runs": tables.runs(groups),
-        "samples": int(runs[0].metrics["samples"]),
+        "samples": int(runs[0].quality["samples"]),
         "slug": slug,
         "picture_name": picture_name,
     }

@@ -92,13 +92,37 @@ def block(quality: Mapping[str, float], title: str, epochs: int, run: str, page:
     return "\n".join(["", *(f"  {line}" for line in lines if line), ""])
 
 
-def note(quality: Mapping[str, float], content_hash: str) -> str:
-    """The run's description, in Markdown."""
+PANEL = {
+    "frechet_distance": "Fréchet distance",
+    "kernel_distance": "kernel distance",
+    "precision": "precision",
+    "recall": "recall",
+    "coverage": "coverage",
+    "copying": "copying",
+}
+"""The measures that a run's description shows, by their names in metrics/evaluate.json."""
+
+
+def note(quality: Mapping[str, float], run_id: str) -> str:
+    """The description of the run with this id, in Markdown, with pictures that the server of the UI has."""
+
+    def cell(measure: str) -> str:
+        if measure not in quality:
+            return ""
+        low, high = (quality[f"interval/{measure}/{end}"] for end in ("low", "high"))
+        return f"{quality[measure]:.3g} ({low:.3g} to {high:.3g}); {quality[f'floor/{measure}']:.2g}"
+
+    def picture(name: str) -> str:
+        return f"![{name}](get-artifact?path=plots/{name}.png&run_uuid={run_id})"
+
+    rows = [f"| {title} | {cell(f'judge/{name}')} | {cell(f'autoencoder/{name}')} |" for name, title in PANEL.items()]
+    panel = ["| value (95% interval); real images | judge | autoencoder |", "| --- | --- | --- |", *rows]
     parts = [
         verdict(quality),
-        f"Fréchet distance **{distance(quality)}**, on the judge's features.",
-        f"On the autoencoder's: **{distance(quality, 'autoencoder')}**.",
-        f"It draws {digits(quality)}. By validation the best checkpoint is that of epoch {quality['best/epoch']:.0f}.",
-        f"Generator `{content_hash}`.",
+        f"Fréchet distance **{distance(quality)}**. Draws **{digits(quality)}**. "
+        f"Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
+        f"{picture('samples')} {picture('digits')}",
+        "\n".join(panel),
+        "All measures: `metrics/evaluate.json` in the artifacts.",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 def panel(groups: Sequence[Configuration]) -> dict[str, list[Row]]:
     """Every measure, by the title of its space."""
-    first = groups[0].runs[0].metrics
+    first = groups[0].runs[0].quality
     return {
         title: [
             Row(
@@ -71,7 +71,7 @@ def runs(groups: Sequence[Configuration]) -> list[RunRow]:
 
 
 def _row(group: Configuration, run: TrackedRun) -> RunRow:
-    metrics, tags = run.metrics, run.tags
+    quality, tags = run.quality, run.tags
 
     def distance(space: str) -> str:
         value, low, high = run.estimate(f"{space}/frechet_distance")
@@ -86,7 +86,7 @@ def _row(group: Configuration, run: TrackedRun) -> RunRow:
         link=tracking_page(run),
         judge=distance("judge"),
         autoencoder=distance("autoencoder"),
-        best=f"{metrics['best/judge/frechet_distance']:.4g} (epoch {metrics['best/epoch']:.0f})",
+        best=f"{quality['best/judge/frechet_distance']:.4g} (epoch {quality['best/epoch']:.0f})",
         content_hash=run.content_hash,
         commit=tags.get("mlflow.source.git.commit", "")[:12] + changes,
         made=f"{tags['device']}, {tags['precision']}, torch {tags['torch']}",

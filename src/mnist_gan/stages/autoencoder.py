@@ -2,7 +2,7 @@
 
 from mnist_gan import config
 from mnist_gan.data.mnist import read_prepared
-from mnist_gan.errors import UserError, run_as_program
+from mnist_gan.errors import UserError
 from mnist_gan.quality import autoencoder
 from mnist_gan.training import hardware
 
@@ -23,7 +23,3 @@ def main() -> None:
     if explained < LEAST_EXPLAINED:
         raise UserError(f"{explained:.2%} is below {LEAST_EXPLAINED:.0%}; nothing written. Raise autoencoder.epochs")
     autoencoder.write(trained)
-
-
-if __name__ == "__main__":
-    run_as_program(main)

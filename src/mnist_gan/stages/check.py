@@ -1,13 +1,9 @@
-"""Name every mistake in params.yaml before anything runs, also where DVC would only miss a file."""
+"""Check params.yaml before anything runs."""
 
-from mnist_gan import config
-from mnist_gan.errors import run_as_program
+from mnist_gan import config, variants
 
 
 def main() -> None:
-    """Read params.yaml, and leave nothing."""
-    config.load()
-
-
-if __name__ == "__main__":
-    run_as_program(main)
+    """Raise a UserError that names a mistake, if there is one."""
+    for name, section in config.load().variants.items():
+        variants.parse(name, section)

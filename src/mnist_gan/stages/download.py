@@ -3,7 +3,6 @@
 from mnist_gan import config
 from mnist_gan.data.mnist import RAW
 from mnist_gan.data.sources import download
-from mnist_gan.errors import run_as_program
 from mnist_gan.files import write_atomically
 
 
@@ -12,7 +11,3 @@ def main() -> None:
     files = download(config.load().download.mirrors)
     for name, content in files.items():
         write_atomically(RAW / name, content)
-
-
-if __name__ == "__main__":
-    run_as_program(main)

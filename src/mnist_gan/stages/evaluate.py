@@ -8,7 +8,6 @@ from torch import Tensor
 from mnist_gan import config
 from mnist_gan.data import images
 from mnist_gan.data.mnist import read_prepared
-from mnist_gan.errors import run_as_program
 from mnist_gan.files import write_atomically, write_csv, write_json
 from mnist_gan.quality import measures, ruler, sight
 from mnist_gan.training import generators, hardware
@@ -39,7 +38,7 @@ def main() -> None:
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *measured), rows)
     write_json(
         Path("metrics/evaluate.json"),
-        {"samples": options.samples}
+        {"ruler": real.name(options.samples, options.seed), "samples": options.samples}
         | real.report(last)
         | {"floor": real.floor}
         | {"best": {"epoch": best[0]} | real.distances(best[2])},
@@ -55,7 +54,3 @@ def main() -> None:
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
     """Standard normal ``[count, latent_dim]``, the same for every checkpoint."""
     return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed))
-
-
-if __name__ == "__main__":
-    run_as_program(main)

@@ -8,7 +8,6 @@ from torchvision.transforms import functional as transforms
 from mnist_gan import config
 from mnist_gan.config import PrepareConfig
 from mnist_gan.data.mnist import Split, read_raw, write_prepared
-from mnist_gan.errors import run_as_program
 
 
 def main() -> None:
@@ -30,7 +29,3 @@ def resize(images: Tensor, options: PrepareConfig) -> Tensor:
         [transforms.pil_to_tensor(transforms.resize(Image.fromarray(image[0]), size)) for image in images.numpy()]
     )
     return resized.expand(-1, options.channels, -1, -1)
-
-
-if __name__ == "__main__":
-    run_as_program(main)

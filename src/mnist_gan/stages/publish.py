@@ -4,14 +4,13 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mnist_gan import config, pipeline
 from mnist_gan.config import Device
-from mnist_gan.errors import run_as_program
-from mnist_gan.files import sha256
+from mnist_gan.files import flatten, sha256
+from mnist_gan.progress import duration
 from mnist_gan.report import summary
-from mnist_gan.tracking import published
+from mnist_gan.tracking.published import Result, publish
 from mnist_gan.tracking.run import TrackedRun
 from mnist_gan.tracking.store import connect, store_failures_in_one_line, tracking_page
 from mnist_gan.training import generators, hardware
@@ -26,30 +25,25 @@ def main() -> None:
     """Publish models/generator, metrics and plots: complete their run, or recreate it where the store has none."""
     params = config.load()
     store = connect()
-    final = generators.read()
-    name = generators.content_hash()
-    quality = flatten(json.loads(Path("metrics/evaluate.json").read_text()))
+    checkpoints = list(generators.checkpoints())
+    final, quality = generators.read(), flatten(json.loads(Path("metrics/evaluate.json").read_text()))
+    files = result_files()
+    result = Result(
+        content_hash=generators.content_hash(),
+        training=generators.read_training(),
+        checkpoints=checkpoints,
+        validation=validation(),
+        quality=quality,
+        files=files,
+        tags={
+            "ruler": str(quality["ruler"]),
+            "published": hash_of(files),
+            "determinants": pipeline.determinants(params, final.origin.environment),
+        },
+        note=lambda run_id: summary.note(quality, run_id),
+    )
     with store_failures_in_one_line():
-        run = store.find(name)
-        state = "completed" if run else "recreated"
-        if run is None:
-            samples, losses = generators.read_samples(), generators.read_losses()
-            run = published.recreate(store, name, final.origin, losses, samples, final.step // final.epoch)
-        files_hash = hash_of_files()
-        determinants = pipeline.determinants(params, final.origin.environment)
-        if published.is_complete(run, files_hash, determinants):
-            state = "up to date"
-        else:
-            published.complete(
-                run,
-                files_hash,
-                generators.checkpoints(),
-                validation(),
-                quality,
-                (*FOLDERS, FINAL, TRAINING),
-                summary.note(quality, name),
-                determinants,
-            )
+        run, state = publish(store, result)
     if elsewhere := another_environment(final.origin):
         print(elsewhere)
     print(summary.block(quality, title(final, run), final.epoch, f"{run.name} ({state})", tracking_page(run)))
@@ -66,17 +60,15 @@ def title(final: Checkpoint, run: TrackedRun) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: ``45 s``, ``3 min 5 s``, ``1 h 20 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, over = divmod(minutes, 60)
-    return f"{hours} h {over} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def result_files() -> dict[str, Path]:
+    """What a run keeps of its result as it is, by its name there."""
+    shown = [path for folder in FOLDERS for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
+    return {str(path): path for path in shown} | {path.name: path for path in (FINAL, TRAINING)}
 
 
-def hash_of_files() -> str:
-    """Names everything that a run holds of the result."""
-    files = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return sha256("".join(f"{path} {sha256(path.read_bytes())}\n" for path in [*files, FINAL, TRAINING]).encode())
+def hash_of(files: Mapping[str, Path]) -> str:
+    """Names everything that is in ``files``."""
+    return sha256("".join(f"{name} {sha256(path.read_bytes())}\n" for name, path in files.items()).encode())
 
 
 def validation() -> dict[int, dict[str, float]]:
@@ -95,15 +87,3 @@ def another_environment(origin: Origin) -> str:
     if not differences:
         return ""
     return f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one"
-
-
-def flatten(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested metrics with their keys joined by slashes."""
-    flat: dict[str, float] = {}
-    for key, value in metrics.items():
-        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-if __name__ == "__main__":
-    run_as_program(main)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from mnist_gan import config
 from mnist_gan.data import images
-from mnist_gan.errors import run_as_program
 from mnist_gan.files import write_atomically
 from mnist_gan.quality import judge
 from mnist_gan.training import generators
@@ -23,7 +22,7 @@ def main() -> None:
     options = config.load().render
     final = generators.read()
     generator, latent_dim = final.generator, final.origin.latent_dim
-    samples = torch.stack(list(generators.read_samples().values()))
+    samples = generators.read_training()["samples"]
     columns, steps = options.columns, options.interpolation_steps
     strips = interpolation(generator, latent_dim, columns, steps)
     pictures = {
@@ -80,7 +79,3 @@ def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
         spread = torch.linspace(0, len(drawn) - 1, min(columns, len(drawn))).round().long()
         row[: len(spread)] = generated[drawn[spread]]
     return rows.flatten(0, 1)
-
-
-if __name__ == "__main__":
-    run_as_program(main)

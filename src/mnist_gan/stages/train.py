@@ -3,18 +3,23 @@
 import sys
 from pathlib import Path
 
+from torch import Tensor
+
 from mnist_gan import config, pipeline, variants
 from mnist_gan.data.mnist import digest, read_prepared
-from mnist_gan.errors import run_as_program
-from mnist_gan.files import write_csv, write_json
+from mnist_gan.errors import UserError
+from mnist_gan.files import sha256, write_csv, write_json
 from mnist_gan.progress import progress
-from mnist_gan.tracking.live import live_run
-from mnist_gan.tracking.published import read_training
+from mnist_gan.tracking.live import live_run, stopped_runs_closed
 from mnist_gan.tracking.store import connect
 from mnist_gan.training import generators, hardware, unfinished
 from mnist_gan.training.engine import Engine
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.trainer import Trainer, curve
+from mnist_gan.training.unfinished import Unfinished
+
+STARTS = Path("models/starts")
+"""The ends of trainings that others go on from: files that DVC tracks."""
 
 
 def main() -> None:
@@ -23,7 +28,7 @@ def main() -> None:
     shared = params.train
     options = variants.parse(shared.variant, params.variant)
     hardware.configure(shared.deterministic)
-    store = connect()
+    store = connect(live=True)
     split = read_prepared("train")
     engine = Engine(shared, options, split.images)
     channels, height, width = split.images.shape[1:]
@@ -37,30 +42,66 @@ def main() -> None:
         environment=engine.hardware.environment,
     )
     inputs = pipeline.inputs("train", params) | {"data": origin.data_sha256, **origin.environment}
-    with unfinished.exclusive(inputs) as mine:
+    if shared.init_from != config.NO_START:
+        inputs["start"] = sha256(start_path(shared.init_from).read_bytes())
+    with stopped_runs_closed(store), unfinished.exclusive(inputs) as mine:
         for message in unfinished.passed_over(inputs):
             say(message)
-        start = mine.read()
-        if start is None and shared.init_from:
-            start = read_training(store, shared.init_from)
-        done = int(start["steps"]) if start else 0
-        say(opening(engine, origin, done))
-        with (
-            live_run(store, origin, engine.epoch_steps, mine.run_id) as run,
-            progress(engine.total_steps, engine.epoch_steps, done) as shown,
-        ):
-            mine.run_id = run.run.id
-            record = Trainer(shared, engine, origin, mine, [run, shown]).train(start)
-            name = generators.content_hash()
-            last_epoch = record[-engine.epoch_steps :].double().mean(dim=0).tolist()
-            write_json(
-                Path("metrics/train.json"),
-                {"generator": name, "steps": len(record)}
-                | {key: round(value, 6) for key, value in zip(origin.record, last_epoch, strict=True)},
-            )
-            write_csv(Path("plots/losses.csv"), ("step", *origin.record), curve(record))
-            run.complete(name, len(record), mine.seconds)
-        mine.remove()
+        if mine.finish:
+            say(f"{origin.variant} is trained already: the result that waits in {mine.generator} is taken")
+        else:
+            start = mine.read() or first_state(shared.init_from, engine)
+            done = int(start["steps"]) if start else 0
+            say(opening(engine, origin, done))
+            with (
+                live_run(store, mine, origin, engine.epoch_steps) as run,
+                progress(engine.total_steps, engine.epoch_steps, done) as shown,
+            ):
+                Trainer(shared, engine, origin, mine, [run, shown]).train(start)
+        leave(mine, origin, engine.epoch_steps)
+
+
+def start_path(name: str) -> Path:
+    """The file that ``train.init_from`` names.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = STARTS / name
+    if not path.is_file():
+        raise UserError(
+            f"train.init_from: {path} not found; `cp {generators.TRAINING} {path} && dvc add {path}` makes it of the "
+            "present result"
+        )
+    return path
+
+
+def first_state(name: str, engine: Engine) -> dict[str, Tensor] | None:
+    """The state that a training begins with where ``train.init_from`` is ``name``; None begins with nothing.
+
+    Raises:
+        UserError: the file is damaged, or there is nothing left to train.
+    """
+    if name == config.NO_START:
+        return None
+    state = generators.read_training(start_path(name))
+    if int(state["steps"]) == engine.total_steps:
+        raise UserError(f"train.init_from: {name} has these {engine.options.epochs} epochs already; raise epochs")
+    return state
+
+
+def leave(mine: Unfinished, origin: Origin, epoch_steps: int) -> None:
+    """Put a finished training's result where DVC expects it."""
+    assert mine.finish
+    generators.put_in_place(mine.generator)
+    record = generators.read_training()["losses"]
+    last_epoch = record[-epoch_steps:].double().mean(dim=0).tolist()
+    write_json(
+        Path("metrics/train.json"),
+        {"generator": mine.finish.generator, "steps": len(record)}
+        | {key: round(value, 6) for key, value in zip(origin.record, last_epoch, strict=True)},
+    )
+    write_csv(Path("plots/losses.csv"), ("step", *origin.record), curve(record))
 
 
 def opening(engine: Engine, origin: Origin, done: int) -> str:
@@ -78,7 +119,3 @@ def opening(engine: Engine, origin: Origin, done: int) -> str:
 def say(message: str) -> None:
     """Print on stderr, in the order of the progress."""
     print(message, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    run_as_program(main)

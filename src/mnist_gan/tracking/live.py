@@ -1,148 +1,168 @@
 """A run that follows a training while it goes on."""
 
-import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import numpy as np
 import torch
 from mlflow.entities import RunStatus
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from PIL.Image import Image
 from torch import Tensor
 
 from mnist_gan.data.images import grid
-from mnist_gan.tracking.run import CONTENT_TAG, TrackedRun, window_means, window_of
-from mnist_gan.tracking.store import Store, this_process
+from mnist_gan.tracking.run import Point, TrackedRun, window_means, window_of
+from mnist_gan.tracking.store import Store, limit_requests, reason
 from mnist_gan.training.generators import Origin
+from mnist_gan.training.unfinished import Unfinished
+
+INTERVAL_S = 5
+"""Seconds between two offers to the store."""
+PATIENCE_S = 3
+"""The most seconds that the end of a training waits until all is offered."""
 
 
 @contextmanager
-def live_run(store: Store, origin: Origin, epoch_steps: int, run_id: str = "") -> Iterator["LiveRun"]:
-    """A run that follows a training and ends FINISHED, KILLED (SIGINT, SIGTERM) or FAILED (any exception).
+def stopped_runs_closed(store: Store) -> Iterator[None]:
+    """Set this checkout's run to KILLED at the end, if a training within has stopped."""
+    try:
+        yield
+    finally:
+        limit_requests(2, retries=0)
+        with suppress(Exception):  # a store that is gone, whose next start does it
+            store.close_stopped()
 
-    The run with ``run_id`` goes on if the store has it, otherwise a new one begins.
+
+@contextmanager
+def live_run(store: Store, training: Unfinished, origin: Origin, epoch_steps: int) -> Iterator["LiveRun"]:
+    """The run of ``training``, which follows it; FAILED after an error.
+
+    After a stop it is left as it is: ``Store.close_stopped`` sets it to KILLED once the training's lock is free.
     """
-    known = store.run(run_id) if run_id else None
-    if known:
-        known.begin_again(this_process())
-        logged = int(known.history("epoch")[0].max(initial=0)), known.sampled_steps()
-    else:
-        logged = 0, set[int]()
-    run = known or store.create_run(origin, {})
-    live = LiveRun(store, run, origin.record, epoch_steps, *logged)
-    monitor = SystemMetricsMonitor(run.id, sampling_interval=5, resume_logging=known is not None)
+    run, known = store.begin(training.training.id, origin)
+    monitor = SystemMetricsMonitor(run.id, sampling_interval=INTERVAL_S, resume_logging=known)
+    live = LiveRun(run, origin.record, epoch_steps, run.logged_steps(), run.sampled_steps())
     monitor.start()
-    status = RunStatus.FAILED
     try:
         yield live
-        status = RunStatus.FINISHED
-    except KeyboardInterrupt:
-        status = RunStatus.KILLED
-        live.forget()
+        live.finish(training)
+    except Exception:
+        with suppress(Exception):
+            run.end(RunStatus.FAILED)
         raise
     finally:
-        live.put(monitor.finish)
-        live.put(lambda: run.end(status))
-        live.close()
+        ending = threading.Thread(target=monitor.finish, daemon=True)
+        ending.start()
+        live.stop()
+        ending.join(1)
 
 
 class LiveRun:
-    """An observer that logs from a thread of its own; what the run has already is not logged again.
+    """An observer that shows a training in its run, from a thread of its own, as far as the store takes it.
 
-    When the store fails, the training goes on untracked and ``publish`` recreates the run from the files.
+    What the store does not take now is offered again later; what it never takes, ``publish`` adds from the files.
     """
 
     def __init__(
-        self,
-        store: Store,
-        run: TrackedRun,
-        record: Sequence[str],
-        epoch_steps: int,
-        logged_steps: int,
-        logged_samples: Iterable[int],
+        self, run: TrackedRun, record: Sequence[str], epoch_steps: int, logged_steps: int, sampled: Iterable[int]
     ) -> None:
-        """The run has the losses of the first ``logged_steps`` and the sample grids at ``logged_samples``."""
-        self.store = store
+        """The run has the curves up to step ``logged_steps`` and the sample grids at ``sampled`` already."""
         self.run = run
         self.record = record
         self.epoch_steps = epoch_steps
         self.logged_steps = logged_steps
-        self.logged_samples = set(logged_samples)
-        self.last_losses = time.time()
+        self.sampled = set(sampled)
         self.window = window_of(epoch_steps)
         self.rest = torch.empty(0, len(record))
-        """Of the record, what has not filled a window yet."""
-        self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, name="tracking")
+        """Of the record up to step ``seen``, what has not filled a window yet."""
+        self.seen = 0
+        self.last_losses = time.time()
+        self.points: list[Point] = []
+        self.pictures: list[tuple[int, Image]] = []
+        self.lost = False
+        self.over = False
+        self.due = threading.Event()
+        self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self.thread.start()
-
-    def put(self, job: Callable[[], Any]) -> None:
-        """Queue a call to the store."""
-        self.jobs.put(job)
 
     def stepped(self) -> None:
         """Steps are logged when their losses are known."""
 
     def losses(self, first: int, values: Tensor) -> None:
-        """Log the record's ``values`` ``[n, R]`` of the n steps after step ``first``, made since the last call."""
-        begun = first - len(self.rest)
+        """Show the record's ``values`` ``[n, R]`` of the n steps after step ``first``, made since the last call."""
+        begun, self.seen = first - len(self.rest), first + len(values)
         values = torch.cat([self.rest, values])
         whole = len(values) // self.window * self.window
         self.rest = values[whole:].clone()
-        self._log(window_means(begun, values[:whole], self.window))
+        self._show(window_means(begun, values[:whole], self.window))
 
-    def _log(self, points: list[tuple[int, list[float]]]) -> None:
-        """Log points of the curves, made evenly since the last call, but for those that the run has already."""
+    def _show(self, means: list[tuple[int, list[float]]]) -> None:
+        """Points of the curves, made evenly since the last call."""
         now = time.time()
-        times = np.linspace(self.last_losses * 1000, now * 1000, len(points) + 1).astype(int).tolist()[1:]
+        times = np.linspace(self.last_losses * 1000, now * 1000, len(means) + 1).astype(int).tolist()[1:]
         self.last_losses = now
-        new = [index for index, (step, _) in enumerate(points) if step > self.logged_steps]
-        if new:
-            points, times = [points[index] for index in new], [times[index] for index in new]
-            self.put(lambda: self.run.log_losses(self.record, points, self.epoch_steps, times))
+        self.points += [
+            Point(step, values, made)
+            for (step, values), made in zip(means, times, strict=True)
+            if step > self.logged_steps
+        ]
 
     def samples(self, step: int, images: Tensor) -> None:
-        """Log the sample grid at ``step``."""
-        if step not in self.logged_samples:
-            # Here and not in the other thread, where torch would start as many threads again to wait for each other.
-            picture = grid(images, columns=5)
-            self.put(lambda: self.run.log_samples(step, picture))
+        """Show the sample grid at ``step``."""
+        if step not in self.sampled:
+            # Drawn here: in the other thread torch would start as many threads again, and all wait for each other.
+            self.pictures.append((step, grid(images, columns=5)))
+        self.due.set()
 
-    def complete(self, content_hash: str, steps: int, seconds: float) -> None:
-        """Name the run by its result, which took ``steps`` and ``seconds`` of training.
+    def finish(self, training: Unfinished) -> None:
+        """Show what is left, and that ``training`` is over and waits to be published."""
+        self._show(window_means(self.seen - len(self.rest), self.rest, self.window))
+        self.stop()
+        try:
+            self.run.wait_for_publish(training)
+        except Exception as error:
+            self._report(error)
 
-        A result that another run has already is tagged as its reproduction.
-        """
-        if len(self.rest):
-            self._log(window_means(steps - len(self.rest), self.rest, self.window))
-
-        def name() -> None:
-            original = self.store.find(content_hash)
-            reproduces = {"reproduces": original.id} if original else {}
-            self.run.tag({CONTENT_TAG: content_hash, "training.seconds": f"{seconds:.0f}"} | reproduces)
-
-        self.put(name)
-
-    def forget(self) -> None:
-        """Drop what waits to be logged, so that an interruption is quick; a training that goes on logs it then."""
-        with suppress(queue.Empty):
-            while True:
-                self.jobs.get_nowait()
-
-    def close(self) -> None:
-        """Wait until everything is logged."""
-        self.jobs.put(None)
-        self.thread.join()
+    def stop(self) -> None:
+        """Offer what is left once more, for PATIENCE_S at most."""
+        self.over = True
+        self.due.set()
+        self.thread.join(PATIENCE_S)
 
     def _work(self) -> None:
-        lost = False
-        while job := self.jobs.get():
-            try:
-                lost or job()
-            except Exception as error:
-                lost = True
-                print(f"tracking lost, training goes on, `dvc repro` completes the run: {error}", file=sys.stderr)
+        while True:
+            over = self.over
+            failures = [self._offer(self._offer_points), self._offer(self._offer_pictures)]
+            self._report(next(filter(None, failures), None))
+            if over:
+                return
+            self.due.wait(INTERVAL_S)
+            self.due.clear()
+
+    def _offer(self, kind: Callable[[], None]) -> Exception | None:
+        try:
+            kind()
+        except Exception as error:
+            return error
+        return None
+
+    def _offer_points(self) -> None:
+        points = self.points[:]
+        self.run.log_losses(self.record, points, self.epoch_steps)
+        del self.points[: len(points)]
+
+    def _offer_pictures(self) -> None:
+        while self.pictures:
+            self.run.log_samples(*self.pictures[0])
+            del self.pictures[0]
+
+    def _report(self, failure: Exception | None) -> None:
+        """Say that the store is lost, or that it is back, once each."""
+        if failure and not self.lost:
+            print(f"tracking lost, training goes on, the run is completed later: {reason(failure)}", file=sys.stderr)
+        elif self.lost and not failure:
+            print("tracking is back", file=sys.stderr)
+        self.lost = failure is not None

@@ -1,95 +1,106 @@
-"""Results as runs: written from a result's files, completed, and held against one another."""
+"""Results as runs: completed, or written anew from a result's files, and held against one another."""
 
-import math
-import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 from mlflow.entities import RunStatus
-from mlflow.exceptions import MlflowException
 from torch import Tensor
 
 from mnist_gan.data.images import grid
-from mnist_gan.errors import UserError
-from mnist_gan.tracking.run import CONTENT_TAG, PRIMARY, TrackedRun, window_means, window_of
+from mnist_gan.tracking.run import CONTENT_TAG, STATE_TAG, Point, TrackedRun, training_tags, window_means, window_of
 from mnist_gan.tracking.store import Store
-from mnist_gan.training.generators import TRAINING, Checkpoint, Origin
+from mnist_gan.training.generators import Checkpoint, samples_of
+from mnist_gan.training.unfinished import Unfinished, finished, locked
 
 
-def recreate(
-    store: Store, content_hash: str, origin: Origin, losses: Tensor, samples: Mapping[int, Tensor], epoch_steps: int
-) -> TrackedRun:
-    """Write the run of a result from its files: the record ``losses`` ``[steps, R]``, images by step.
+@dataclass(frozen=True)
+class Result:
+    """All of a result that its run is to hold."""
 
-    The original's times are not known: those of the recreated run are of its making, and its tag ``recreated`` says so.
+    content_hash: str
+    """SHA-256 of the final generator's file."""
+    training: Mapping[str, Tensor]
+    """The state at the end of the training."""
+    checkpoints: Sequence[Checkpoint]
+    """Each becomes a LoggedModel; the last is the final generator."""
+    validation: Mapping[int, Mapping[str, float]]
+    """Measures of each checkpoint by its step, linked to its LoggedModel."""
+    quality: Mapping[str, float]
+    """Measures of the final generator."""
+    files: Mapping[str, Path]
+    """Files to keep, by their names in the run."""
+    tags: Mapping[str, str]
+    """What names the files and all that determines them, and what measured."""
+    note: Callable[[str], str]
+    """The description of the run with this id, in Markdown."""
+
+
+def publish(store: Store, result: Result) -> tuple[TrackedRun, str]:
+    """The run that holds all of ``result``, and what was done to it: ``up to date``, ``completed`` or ``recreated``.
+
+    One process at a time, and every part is whole or done again, so that a stop anywhere costs the next call nothing.
     """
-    run = store.create_run(origin, {"recreated": "true"})
-    now = int(time.time() * 1000)
-    points = window_means(0, losses, window_of(epoch_steps))
-    run.log_losses(origin.record, points, epoch_steps, [now + step for step, _ in points])
-    for step, images in samples.items():
-        run.log_samples(step, grid(images, columns=5))
-    run.tag({CONTENT_TAG: content_hash})
-    run.end(RunStatus.FINISHED)
-    return run.reread()
+    with (
+        locked(f"publish-{result.content_hash[:16]}", "another process publishes this result"),
+        finished(result.content_hash) as training,
+    ):
+        run = store.of_training(training.training.id) if training else None
+        original = store.find(result.content_hash)
+        run = run or original
+        state = "recreated" if run is None else "completed"
+        if run is None:
+            run = _recreate(store, result)
+        elif original and original.id != run.id:
+            run.tag({"reproduces": original.id})
+        if run.status == RunStatus.to_string(RunStatus.FINISHED) and result.tags.items() <= run.tags.items():
+            state = "up to date"
+        else:
+            _complete(run, result, training)
+            run = run.reread()
+        if training:
+            training.remove()
+    return run, state
 
 
-def complete(
-    run: TrackedRun,
-    files_hash: str,
-    checkpoints: Iterable[Checkpoint],
-    validation: Mapping[int, Mapping[str, float]],
-    quality: Mapping[str, float],
-    files: Iterable[Path],
-    note: str,
-    determinants: str,
-) -> None:
-    """Add to ``run`` what follows the training, but for what it has already.
-
-    Args:
-        run: of the result.
-        files_hash: names all of what is added.
-        checkpoints: each becomes a LoggedModel.
-        validation: measures of each checkpoint by its step; linked to its LoggedModel.
-        quality: metrics of the final generator.
-        files: files and folders to keep with the run.
-        note: Markdown that the UI shows as the run's description.
-        determinants: name all that determines what is added.
-    """
-    for checkpoint in checkpoints:
-        run.log_validation(checkpoint, validation[checkpoint.step])
-    run.log_quality(quality, step=max(validation))
-    run.tag({"mlflow.note.content": note})
-    run.log_files(files)
-    run.tag({"published": files_hash, "determinants": determinants})
+def _recreate(store: Store, result: Result) -> TrackedRun:
+    """A run for a result that the store does not have; its times are those of its making, and a tag says so."""
+    run = store.create_run(result.checkpoints[-1].origin, {CONTENT_TAG: result.content_hash, "recreated": "true"})
+    first = store.find(result.content_hash)
+    if first and first.id != run.id:  # another checkout was quicker
+        store.client.delete_run(run.id)
+        return first
+    return run
 
 
-def is_complete(run: TrackedRun, files_hash: str, determinants: str) -> bool:
-    """Whether ``complete`` has been called with these names."""
-    return (run.tags.get("published"), run.tags.get("determinants")) == (files_hash, determinants)
-
-
-def read_training(store: Store, content_hash: str) -> dict[str, Tensor]:
-    """The state at the end of the training whose generator's hash begins with ``content_hash``, from its run.
-
-    Raises:
-        UserError: no run has it, or the artifact is gone.
-    """
-    runs = store.search(f"tags.`{CONTENT_TAG}` LIKE '{content_hash}%' AND tags.published != ''")
-    if not runs:
-        raise UserError(f"train.init_from: no published run in MLflow has a generator {content_hash}...")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = store.client.download_artifacts(runs[0].id, TRAINING.name, folder)
-        except (OSError, MlflowException):
-            raise UserError(f"train.init_from: run {runs[0].id} has no {TRAINING.name} any more") from None
-        return safetensors.torch.load_file(path)
+def _complete(run: TrackedRun, result: Result, training: Unfinished | None) -> None:
+    """Add to ``run`` what it does not have; it is FINISHED last, with the end of its training as its own."""
+    final = result.checkpoints[-1]
+    run.tag({CONTENT_TAG: result.content_hash})
+    losses, epoch_steps, now = result.training["losses"], final.step // final.epoch, int(time.time() * 1000)
+    logged = run.logged_steps()
+    points = [
+        Point(step, means, now) for step, means in window_means(0, losses, window_of(epoch_steps)) if step > logged
+    ]
+    run.log_losses(final.origin.record, points, epoch_steps)
+    sampled = run.sampled_steps()
+    for step, images in samples_of(result.training).items():
+        if step not in sampled:
+            run.log_samples(step, grid(images, columns=5))
+    for checkpoint in result.checkpoints:
+        run.log_validation(checkpoint, result.validation[checkpoint.step])
+    run.log_quality(result.quality, step=final.step)
+    run.log_files(result.files)
+    ended = None
+    if training and training.finish:
+        run.tag(training_tags(training.finish))
+        ended = int(training.finish.ended * 1000)
+    run.tag({"mlflow.note.content": result.note(run.id), **result.tags, STATE_TAG: "published"})
+    if run.status != RunStatus.to_string(RunStatus.FINISHED):
+        run.end(RunStatus.FINISHED, ended)
 
 
 def measured_alike(runs: Sequence[TrackedRun]) -> bool:
-    """Whether all were measured with as many samples, and the same floors of real images to a thousandth."""
-    rulers = ("samples", f"floor/{PRIMARY}", "floor/autoencoder/frechet_distance")
-    first = runs[0].metrics
-    return all(math.isclose(run.metrics[ruler], first[ruler], rel_tol=1e-3) for run in runs for ruler in rulers)
+    """Whether one ruler measured all, with as many samples."""
+    return len({run.tags.get("ruler") for run in runs}) == 1

@@ -11,7 +11,6 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 import mnist_gan
-from mnist_gan.errors import UserError
 from mnist_gan.files import write_atomically
 from mnist_gan.tracking.run import CONTENT_TAG, TrackedRun, requirements
 from mnist_gan.tracking.store import Store
@@ -33,21 +32,14 @@ SIGNATURE = ModelSignature(
 
 
 def champion(store: Store) -> TrackedRun | None:
-    """The run whose generator has the alias, if any has it.
-
-    Raises:
-        UserError: the champion's run is gone.
-    """
+    """The run whose generator has the alias, if any has it that still exists."""
     try:
         version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
     except MlflowException as error:
         if error.error_code in NO_ALIAS:
             return None
         raise
-    run = store.run(str(version.run_id))
-    if run is None:
-        raise UserError(f"run {version.run_id} of the champion is gone: remove the alias {CHAMPION} in MLflow")
-    return run
+    return store.run(str(version.run_id))
 
 
 def crown(store: Store, version: ModelVersion) -> None:
@@ -94,7 +86,7 @@ def _log_served(run: TrackedRun) -> str:
                 input_example=pd.DataFrame({"seed": [0]}),
                 pip_requirements=requirements(
                     *("filelock", "joblib", "mlflow", "numpy", "pandas", "pillow", "pydantic"),
-                    *("ruamel.yaml", "safetensors", "torch", "torchvision"),
+                    *("ruamel.yaml", "safetensors", "torch"),
                 ),
             )
 

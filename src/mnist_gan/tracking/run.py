@@ -1,15 +1,18 @@
 """One run of MLflow: what is logged to it, and what it says."""
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow.pytorch
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Run, RunStatus, RunTag
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -18,16 +21,35 @@ from PIL.Image import Image
 from torch import Tensor
 
 from mnist_gan.errors import UserError
+from mnist_gan.files import flatten
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.training.generators import Checkpoint
+from mnist_gan.training.unfinished import Finish, Unfinished
 
 CONTENT_TAG = "generator.sha256"
+TRAINING_TAG = "training"
+"""The id of the training that a run follows."""
+STATE_TAG = "state"
+"""What a run that is not FINISHED waits for."""
 PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
 """The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
+HEADLINES = (
+    PRIMARY, "judge/kernel_distance", "judge/precision", "judge/recall", "judge/coverage", "judge/classifier_score",
+    "judge/digits_present", "autoencoder/frechet_distance", "autoencoder/recall", "autoencoder/copying", "best/epoch",
+)  # fmt: skip
+"""What MLflow gets of the final generator's measures; all of them are in the run's file metrics/evaluate.json."""
 BATCH = 1000
 """The most metrics that MLflow takes at once."""
+
+
+class Point(NamedTuple):
+    """A point of the curves: the mean record ``[R]`` of the steps up to ``step``, and when it was made."""
+
+    step: int
+    values: list[float]
+    time_ms: int
 
 
 class TrackedRun:
@@ -41,6 +63,10 @@ class TrackedRun:
         self.params: dict[str, str] = entity.data.params
         self.metrics: dict[str, float] = entity.data.metrics
         self.tags: dict[str, str] = entity.data.tags
+        self.status: str = entity.info.status
+        outputs = entity.outputs.model_outputs if entity.outputs else ()
+        self.linked = {output.model_id for output in outputs}
+        """The LoggedModels that MLflow shows with the run."""
 
     def reread(self) -> "TrackedRun":
         """The run as it is now."""
@@ -51,10 +77,19 @@ class TrackedRun:
         """SHA-256 of the run's final generator."""
         return self.tags[CONTENT_TAG]
 
-    def estimate(self, metric: str) -> Estimate:
-        """The final generator's value of a measure, with its bootstrap interval."""
-        ends = (self.metrics[f"interval/{metric}/{end}"] for end in ("low", "high"))
-        return Estimate(self.metrics[metric], *ends)
+    @cached_property
+    def quality(self) -> dict[str, float]:
+        """All measures of the result, by name.
+
+        Raises:
+            UserError: the store does not have them any more.
+        """
+        return flatten(json.loads(self.artifact("metrics/evaluate.json")))
+
+    def estimate(self, measure: str) -> Estimate:
+        """The final generator's value of a measure, with its interval."""
+        ends = (self.quality[f"interval/{measure}/{end}"] for end in ("low", "high"))
+        return Estimate(self.quality[measure], *ends)
 
     def history(self, metric: str) -> NDArray[np.float64]:
         """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step; the latest value of each."""
@@ -83,37 +118,39 @@ class TrackedRun:
         # Of the two files of a picture, the small one is written last.
         return {int(name.split("+")[2]) for name in names if name.endswith(".webp")}
 
-    def begin_again(self, process: str) -> None:
-        """Be RUNNING, by ``process``."""
-        self.client.update_run(self.id, RunStatus.to_string(RunStatus.RUNNING))
-        self.client.set_tag(self.id, "process", process)
+    def logged_steps(self) -> int:
+        """The step up to which the run has the curves of the record."""
+        return int(self.history("epoch")[0].max(initial=0))
 
-    def end(self, status: int) -> None:
-        """Be over, with a ``status`` of RunStatus."""
-        self.client.set_terminated(self.id, RunStatus.to_string(status))
+    def begin_again(self) -> None:
+        """Be RUNNING."""
+        self.client.update_run(self.id, RunStatus.to_string(RunStatus.RUNNING))
+
+    def wait_for_publish(self, training: Unfinished) -> None:
+        """Be neither RUNNING nor over: what follows ``training``, which has finished, is missing."""
+        assert training.finish
+        self.tag(training_tags(training.finish))
+        self.tag({STATE_TAG: "trained, not published: `dvc repro` completes it"})
+        self.client.update_run(self.id, RunStatus.to_string(RunStatus.SCHEDULED))
+
+    def end(self, status: int, time_ms: int | None = None) -> None:
+        """Be over since ``time_ms``, by default now, with a ``status`` of RunStatus."""
+        self.client.set_terminated(self.id, RunStatus.to_string(status), time_ms)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def log_losses(
-        self, names: Sequence[str], points: Iterable[tuple[int, list[float]]], epoch_steps: int, times: Iterable[int]
-    ) -> None:
-        """Points of the record's curves, and the epoch as a number with a fraction.
-
-        Args:
-            names: of the record's R values.
-            points: step and R values of each, as ``window_means`` gives them.
-            epoch_steps: steps in an epoch.
-            times: Unix time of each in milliseconds.
-        """
+    def log_losses(self, names: Sequence[str], points: Iterable[Point], epoch_steps: int) -> None:
+        """Points of the record's curves, ``names`` of its R values, and the epoch as a number with a fraction."""
         keys = [*(f"train/{name}" for name in names), "epoch"]
-        metrics = [
-            Metric(key, value, timestamp, step)
-            for timestamp, (step, values) in zip(times, points, strict=True)
-            for key, value in zip(keys, [*values, step / epoch_steps], strict=True)
-        ]
-        self._log(metrics)
+        self._log(
+            [
+                Metric(key, value, point.time_ms, point.step)
+                for point in points
+                for key, value in zip(keys, [*point.values, point.step / epoch_steps], strict=True)
+            ]
+        )
 
     def log_samples(self, step: int, grid: Image) -> None:
         """The sample grid at ``step``, under the key that MLflow's image grid compares runs by."""
@@ -129,17 +166,14 @@ class TrackedRun:
                 self.client.log_metric(self.id, key, value, step=checkpoint.step, model_id=model_id)
 
     def log_quality(self, measures: Mapping[str, float], step: int) -> None:
-        """The final generator's measures, but for those that the run has already."""
-        now = int(time.time() * 1000)
-        self._log([Metric(key, value, now, step) for key, value in measures.items() if self.metrics.get(key) != value])
+        """The HEADLINES among the final generator's measures, but for those that the run has already."""
+        now, known = int(time.time() * 1000), self.metrics
+        self._log([Metric(key, measures[key], now, step) for key in HEADLINES if known.get(key) != measures[key]])
 
-    def log_files(self, paths: Iterable[Path]) -> None:
-        """Keep files, and folders under their names."""
-        for path in paths:
-            if path.is_dir():
-                self.client.log_artifacts(self.id, str(path), path.name)
-            else:
-                self.client.log_artifact(self.id, str(path))
+    def log_files(self, files: Mapping[str, Path]) -> None:
+        """Keep files, under the names and in the folders that the keys say."""
+        for name, path in files.items():
+            self.client.log_artifact(self.id, str(path), name.rpartition("/")[0] or None)
 
     def _log(self, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), BATCH):
@@ -173,12 +207,18 @@ class TrackedRun:
         the model's step a second time.
         """
         client = self.client
-        for model in client.search_logged_models(
-            [self.experiment_id], f"source_run_id = '{self.id}' AND name = '{name}'"
-        ):
-            if model.status == LoggedModelStatus.READY:
-                return str(model.model_id)
-            client.delete_logged_model(model.model_id)
+        found = client.search_logged_models([self.experiment_id], f"source_run_id = '{self.id}' AND name = '{name}'")
+        ready = [model for model in found if model.status == LoggedModelStatus.READY]
+        for model in found:
+            if model not in ready:
+                client.delete_logged_model(model.model_id)
+        model = ready[0] if ready else self._write_model(name, checkpoint, save)
+        if model.model_id not in self.linked:
+            client.log_outputs(self.id, [LoggedModelOutput(model.model_id, checkpoint.step)])
+        return str(model.model_id)
+
+    def _write_model(self, name: str, checkpoint: Checkpoint, save: Callable[[Path, Model], None]) -> LoggedModel:
+        client = self.client
         model = client.create_logged_model(
             self.experiment_id,
             name=name,
@@ -190,9 +230,7 @@ class TrackedRun:
             path = Path(folder, "model")
             save(path, Model(artifact_path=model.artifact_location, run_id=self.id, model_id=model.model_id))
             client.log_model_artifacts(model.model_id, str(path))
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        client.log_outputs(self.id, [LoggedModelOutput(model.model_id, checkpoint.step)])
-        return str(model.model_id)
+        return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def window_of(epoch_steps: int) -> int:
@@ -211,6 +249,11 @@ def window_means(first: int, values: Tensor, window: int) -> list[tuple[int, lis
     ends = range(first + window, first + len(values) + window, window)
     means = [part.double().mean(dim=0).tolist() for part in values.split(window) if len(part)]
     return [(min(end, first + len(values)), mean) for end, mean in zip(ends, means, strict=True)]
+
+
+def training_tags(finish: Finish) -> dict[str, str]:
+    """What a training's end says of its result."""
+    return {CONTENT_TAG: finish.generator, "training.seconds": f"{finish.seconds:.0f}"}
 
 
 def requirements(*packages: str) -> list[str]:

@@ -4,16 +4,18 @@ MLflow runs this file wherever the model is loaded, beside the copy of this pack
 """
 
 import base64
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow.models
+import numpy as np
 import pandas as pd
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from mnist_gan.data import images
 from mnist_gan.training import generators
@@ -27,8 +29,9 @@ class Artist(PythonModel):
         self.final = generators.read(Path(context.artifacts["generator"]))
         self.latent_dim = self.final.origin.latent_dim
 
-    @torch.inference_mode()
-    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, str] | None = None
+    ) -> pd.DataFrame:
         """A column ``png``, the picture of each row as base64 of the PNG format.
 
         Args:
@@ -37,28 +40,37 @@ class Artist(PythonModel):
             params: MLflow's; not used.
 
         Raises:
-            MlflowException: there is neither, or a latent vector of another length.
+            MlflowException: a row is neither, or both, or its seed or latents are none.
         """
-        columns = model_input.columns
-        if "seed" in columns:
-            latents = torch.stack([self.seeded(int(seed)) for seed in model_input["seed"]])
-        elif "latents" in columns:
-            latents = self.given(model_input["latents"].tolist())
-        else:
-            raise MlflowException.invalid_parameter_value("give each row a seed, or latents")
-        drawn = images.to_uint8(self.final.generator(latents))
-        pngs = [images.png(to_pil_image(image)) for image in drawn]
+        rows = enumerate(model_input.to_dict("records"), start=1)
+        drawn = images.generate(self.final.generator, torch.stack([self.latent(number, row) for number, row in rows]))
+        pngs = [images.png(images.picture(image)) for image in drawn]
         return pd.DataFrame({"png": [base64.b64encode(png).decode() for png in pngs]})
 
-    def seeded(self, seed: int) -> Tensor:
-        """Standard normal ``[latent_dim]``."""
-        return torch.randn(self.latent_dim, generator=torch.Generator().manual_seed(seed))
+    def latent(self, number: int, row: Mapping[Any, Any]) -> Tensor:
+        """The latent vector ``[latent_dim]`` that a row asks for; ``number`` is the row's in messages."""
+        given = {key: row[key] for key in ("seed", "latents") if not is_missing(row.get(key))}
+        if len(given) != 1:
+            raise MlflowException.invalid_parameter_value(f"row {number}: give it a seed, or latents")
+        if "seed" in given:
+            seed = given["seed"]
+            if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+                raise MlflowException.invalid_parameter_value(
+                    f"row {number}: a seed is a whole number from 0 to 2**63 - 1"
+                )
+            return torch.randn(self.latent_dim, generator=torch.Generator().manual_seed(int(seed)))
+        try:
+            latents = torch.tensor(list(given["latents"]), dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            latents = torch.empty(0)
+        if latents.shape != (self.latent_dim,) or not latents.isfinite().all():
+            raise MlflowException.invalid_parameter_value(f"row {number}: latents are {self.latent_dim} finite numbers")
+        return latents
 
-    def given(self, rows: list[Any]) -> Tensor:
-        """Float32 ``[N, latent_dim]``, if each row has that length."""
-        if any(len(row) != self.latent_dim for row in rows):
-            raise MlflowException.invalid_parameter_value(f"latents are {self.latent_dim} numbers")
-        return torch.tensor(rows, dtype=torch.float32)
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a table is empty: None or not a number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 mlflow.models.set_model(Artist())

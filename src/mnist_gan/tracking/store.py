@@ -1,27 +1,42 @@
 """The tracking store: opened once by ``connect``, asked for runs, given new ones."""
 
+import getpass
 import logging
 import os
-import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import mlflow.store.db.utils
-import psutil
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Param, RunStatus
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_TRACKING_PASSWORD,
+    MLFLOW_TRACKING_USERNAME,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.telemetry import set_telemetry_client
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_gan.errors import UserError
-from mnist_gan.tracking.run import CONTENT_TAG, PRIMARY, TrackedRun
+from mnist_gan.tracking.address import (
+    ARTIFACTS,
+    DATABASE,
+    Address,
+    make_database,
+    move_artifacts,
+    root,
+    without_secrets,
+)
+from mnist_gan.tracking.run import CONTENT_TAG, TRAINING_TAG, TrackedRun
 from mnist_gan.training.generators import Origin
+from mnist_gan.training.unfinished import Unfinished, left_alone
 
 EXPERIMENT = "mnist-gan"
 EXPERIMENT_NOTE = """Generators of MNIST's digits, by variant.
@@ -34,22 +49,27 @@ Select two runs and press **Compare**. Charts are in sections:
 | `validation/` | every checkpoint against the last 10,000 training images, which choose the best | as below |
 | `judge/` | the final generator against the test images, on a digit classifier's features | as below |
 | `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
-| `best/` | the same for the checkpoint that validation chose | as below |
-| `interval/` | 95% bootstrap intervals of all of them | |
-| `floor/` | the same measures of real images; no distance is expected to be smaller | |
-| `digits/` | the part of the images that the judge takes for each digit | 0 to 1 |
+| `best/` | the checkpoint that validation chose | epoch |
+
+A run's description has intervals and what real images get; its file `metrics/evaluate.json` has every measure.
 
 `d_real`, `d_fake`: the mean probability of being real that the discriminator gives. `margin`: by how much a real
 image's logit exceeds a generated one's. `penalty`: the mean of R1 and R2.
 
-`frechet_distance`, `frechet_distance_infinite`, `kernel_distance`: squared distances of features, 0 is best.
-`precision`, `recall`, `coverage`: 0 to 1, 1 is best. `density`: 1 is real images'. `classifier_score`: 1 to 10, 10 is
-best. `total_variation`: 0 to 1, 0 is best. `digits_present`: of 10. `neighbour_accuracy`: how well real and generated
-images are told apart, 0.5 is not at all. `copying`: 0.5 is as far from the training images as unseen ones, 1 is copies.
+`frechet_distance`, `kernel_distance`: squared distances of features, 0 is best. `precision`, `recall`, `coverage`:
+0 to 1, 1 is best. `classifier_score`: 1 to 10, 10 is best. `digits_present`: of 10. `copying`: 0.5 is as far from the
+training images as unseen ones, 1 is copies.
 
-One result is one run: its tag `generator.sha256` names the final generator's file."""
-CONNECT_TIMEOUT_S = 5
-PUBLISHED = f"attributes.status = 'FINISHED' AND tags.published != '' AND metrics.`{PRIMARY}` >= 0"
+One result is one run: its tag `generator.sha256` names the final generator's file. The tag `state` says what a run
+that is not FINISHED waits for."""
+EXPERIMENT_TAGS = {
+    "mlflow.note.content": EXPERIMENT_NOTE,
+    # What the UI opens in: charts and runs, not traces of language models.
+    "mlflow.experimentKind": "custom_model_development",
+}
+TIMEOUT_S = 3
+"""Seconds that a request may take when nothing else can go on, as a training can."""
+PUBLISHED = "attributes.status = 'FINISHED' AND tags.published != ''"
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,25 @@ class Store:
     client: MlflowClient
     experiment_id: str
 
+    def begin(self, training_id: str, origin: Origin) -> tuple[TrackedRun, bool]:
+        """The run that follows the training with this id, RUNNING, and whether the store had it.
+
+        Raises:
+            UserError: the store takes no files.
+        """
+        with store_failures_in_one_line():
+            known = self.of_training(training_id)
+            if known:
+                known.begin_again()
+            run = known or self.create_run(origin, {TRAINING_TAG: training_id})
+        try:
+            run.log_files({"params.yaml": Path("params.yaml")})
+        except Exception as error:
+            with suppress(Exception):
+                run.end(RunStatus.FAILED)
+            raise UserError(f"MLflow takes no files: {reason(error)}; the next start goes on with this run") from None
+        return run, known is not None
+
     def create_run(self, origin: Origin, tags: Mapping[str, str]) -> TrackedRun:
         """A new run with parameters, data set and the tags that every run carries."""
         channels, height, width = origin.image_shape
@@ -66,9 +105,11 @@ class Store:
         common = {
             "variant": origin.variant,
             "seed": origin.shared["seed"],
-            "init_from": origin.shared["init_from"] or "",
-            "process": this_process(),
+            "init_from": origin.shared["init_from"],
             "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+            "mlflow.user": user(),
+            "mlflow.source.name": "dvc repro",
+            "mlflow.source.type": "PROJECT",
             **git_state(),
             **origin.environment,
             **tags,
@@ -90,6 +131,21 @@ class Store:
         self.client.log_inputs(run.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
         return run
 
+    def close_stopped(self) -> None:
+        """Set the runs to KILLED whose training has stopped: RUNNING, with nobody at the training's lock."""
+        with left_alone() as trainings:
+            for one in trainings:
+                if isinstance(one, Unfinished) and one.finish is None:
+                    for run in self.search(
+                        f"tags.{TRAINING_TAG} = '{one.training.id}' AND attributes.status = 'RUNNING'"
+                    ):
+                        run.end(RunStatus.KILLED)
+
+    def of_training(self, training_id: str) -> TrackedRun | None:
+        """The run that follows the training with this id."""
+        found = self.search(f"tags.{TRAINING_TAG} = '{training_id}'")
+        return found[0] if found else None
+
     def run(self, run_id: str) -> TrackedRun | None:
         """The run with this id; None where the store does not have it, or it was deleted."""
         try:
@@ -107,7 +163,7 @@ class Store:
 
     def find(self, content_hash: str) -> TrackedRun | None:
         """The run of the result with this SHA-256, the oldest where it was reproduced."""
-        found = self.search(f"tags.`{CONTENT_TAG}` = '{content_hash}' AND attributes.status = 'FINISHED'")
+        found = self.search(f"tags.`{CONTENT_TAG}` = '{content_hash}'")
         return found[0] if found else None
 
     def published(self, where: str = "") -> list[TrackedRun]:
@@ -144,44 +200,61 @@ class Store:
         return chosen
 
 
-def connect() -> Store:
-    """Open the store at MLFLOW_TRACKING_URI, by default mlflow.db in the repository's root.
+def connect(*, live: bool = False) -> Store:
+    """Open the store at MLFLOW_TRACKING_URI, by default mlflow.db in the checkout.
 
-    DVC_ROOT is that root also where DVC runs an experiment in a temporary folder. Runs that a killed process of
-    this machine left RUNNING are set to KILLED.
+    Args:
+        live: nothing may wait for the store longer than TIMEOUT_S, as a training goes on without it.
 
     Raises:
-        UserError: the store does not answer within ten seconds.
+        UserError: the store does not answer within ten seconds, or cannot be used.
     """
-    _quieten()
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
-    local = f"sqlite:///{root}/mlflow.db"
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or local
-    mlflow.set_tracking_uri(uri)
+    _set_up()
+    limit_requests(TIMEOUT_S, retries=1)
+    address = Address.of(os.environ.get("MLFLOW_TRACKING_URI", ""), root())
+    mlflow.set_tracking_uri(address.uri)
+    if address.username:
+        MLFLOW_TRACKING_USERNAME.set(address.username)
+        MLFLOW_TRACKING_PASSWORD.set(address.password)
     try:
-        # Two processes must not create the local database at the same time.
-        with _impatient(), FileLock(root / "mlflow.db.lock") if uri == local else nullcontext():
-            client = MlflowClient()
-            experiment = client.get_experiment_by_name(EXPERIMENT)
-            if experiment:
-                experiment_id = experiment.experiment_id
-                if experiment.tags.get("mlflow.note.content") != EXPERIMENT_NOTE:
-                    client.set_experiment_tag(experiment_id, "mlflow.note.content", EXPERIMENT_NOTE)
-            else:
-                artifacts = str(root / "mlruns") if uri == local else None
-                experiment_id = client.create_experiment(
-                    EXPERIMENT, artifact_location=artifacts, tags={"mlflow.note.content": EXPERIMENT_NOTE}
-                )
+        own = address.database == root() / DATABASE
+        artifacts = str(root() / ARTIFACTS) if own else None
+        if address.database:
+            make_database(address.database, lambda uri: _open(uri, artifacts))
+        if own and address.database:
+            move_artifacts(address.database, EXPERIMENT)
+        store = _open(address.uri, artifacts)
+        store.close_stopped()
+    except UserError:
+        raise
     except Exception as error:
         # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
-        reason = str(error).splitlines()[0]
-        raise UserError(f"MLflow at {uri} does not answer: {reason}; start it or unset MLFLOW_TRACKING_URI") from None
-    store = Store(client, experiment_id)
-    _close_orphans(store)
+        raise UserError(f"MLflow at {address.shown} cannot be used: {reason(error)}") from None
+    if not live:
+        limit_requests(60, retries=2)
     return store
 
 
-def _quieten() -> None:
+def _open(uri: str, artifacts: str | None) -> Store:
+    """The store at ``uri`` with the pipeline's experiment, whose artifacts go to ``artifacts`` if it is made now."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        with suppress(MlflowException):  # two first starts at once: the other was quicker
+            client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            raise UserError(f"MLflow at {without_secrets(uri)} makes no experiment {EXPERIMENT}")
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        restore = f"MLFLOW_TRACKING_URI={without_secrets(uri)} mlflow experiments restore -x {experiment.experiment_id}"
+        raise UserError(f"the experiment {EXPERIMENT} was deleted in MLflow: `{restore}` brings it back")
+    for key, value in EXPERIMENT_TAGS.items():
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return Store(client, experiment.experiment_id)
+
+
+def _set_up() -> None:
     """Set up MLflow for this process: no reports to its makers, no messages that a user can do nothing about."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -189,23 +262,13 @@ def _quieten() -> None:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its exceptions say the same
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # 0.4 s in all; mlflow's own 10 take two minutes
 
 
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Short timeouts, no retries of requests to a server and few of opening a database."""
-    patience = {MLFLOW_HTTP_REQUEST_MAX_RETRIES: 0, MLFLOW_HTTP_REQUEST_TIMEOUT: CONNECT_TIMEOUT_S}
-    usual = {variable: variable.get_raw() for variable in patience}
-    retries = mlflow.store.db.utils.MAX_RETRY_COUNT
-    try:
-        for variable, value in patience.items():
-            variable.set(value)
-        mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # 0.4 s in all; mlflow's own 10 take two minutes
-        yield
-    finally:
-        mlflow.store.db.utils.MAX_RETRY_COUNT = retries
-        for variable, raw in usual.items():
-            variable.unset() if raw is None else variable.set(raw)
+def limit_requests(seconds: int, retries: int) -> None:
+    """Let requests take so long and be repeated so often; mlflow's own 7 repetitions take four minutes."""
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(seconds)
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)
 
 
 @contextmanager
@@ -213,26 +276,21 @@ def store_failures_in_one_line() -> Iterator[None]:
     """Raise UserError where the store refuses or fails within."""
     try:
         yield
-    except MlflowException as error:
-        raise UserError(f"MLflow fails: {error.message.splitlines()[0]}; try again once it works") from None
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
+        raise UserError(f"MLflow fails: {reason(error)}; try again once it works") from None
 
 
-def _close_orphans(store: Store) -> None:
-    """Set runs to KILLED that are RUNNING by a process of this machine that is no more."""
-    for run in store.search("attributes.status = 'RUNNING'"):
-        host, _, process = run.tags.get("process", "").rpartition(" ")
-        if host == socket.gethostname() and process not in map(_process_name, psutil.process_iter()):
-            run.end(RunStatus.KILLED)
+def reason(error: Exception) -> str:
+    """The first line of what an exception says, without a secret."""
+    return without_secrets((str(error).splitlines() or [type(error).__name__])[0])
 
 
-def _process_name(process: psutil.Process) -> str:
-    """Process id and start time; the id alone is given again."""
-    return f"{process.pid}@{process.create_time():.0f}"
-
-
-def this_process() -> str:
-    """Host and process, as ``_close_orphans`` reads them."""
-    return f"{socket.gethostname()} {_process_name(psutil.Process())}"
+def user() -> str:
+    """Who runs this; a number where the system has no name for it, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def git_state() -> dict[str, str]:
@@ -253,6 +311,6 @@ def git_state() -> dict[str, str]:
 
 def tracking_page(run: TrackedRun) -> str:
     """The address of the run's page; of a local store, where ``make ui`` shows it."""
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    server = mlflow.get_tracking_uri()
     base = server if server.startswith("http") else "http://127.0.0.1:5000"
     return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}"

@@ -6,20 +6,17 @@ training.safetensors                the state of the training at its end: networ
                                     the record of every step, the samples and the steps they were taken at
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mnist_gan import variants
 from mnist_gan.errors import UserError
-from mnist_gan.files import sha256, write_atomically
+from mnist_gan.files import read_tensors, sha256, write_tensors
 
 FOLDER = Path("models/generator")
 FINAL = FOLDER / "generator.safetensors"
@@ -65,11 +62,9 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write weights and buffers in float32, with everything else as metadata."""
-    weights = {name: tensor.cpu().contiguous() for name, tensor in checkpoint.generator.state_dict().items()}
+    """Write weights and buffers in float32, with everything else about them."""
     made = {"origin": asdict(checkpoint.origin), "epoch": checkpoint.epoch, "step": checkpoint.step}
-    # One entry: safetensors writes several in a random order.
-    write_atomically(path, safetensors.torch.save(weights, {"made": json.dumps(made, sort_keys=True)}))
+    write_tensors(path, checkpoint.generator.state_dict(), made)
 
 
 def read(path: Path = FINAL) -> Checkpoint:
@@ -79,9 +74,7 @@ def read(path: Path = FINAL) -> Checkpoint:
         UserError: the file is missing or damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
-            made = json.loads(file.metadata()["made"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        weights, made = read_tensors(path)
         fields = made["origin"]
         origin = Origin(**fields | {key: tuple(fields[key]) for key in ("image_shape", "record")})
         options = variants.parse(origin.variant, origin.options)
@@ -92,7 +85,7 @@ def read(path: Path = FINAL) -> Checkpoint:
         raise UserError(f"{path} not found: run `dvc repro train`") from None
     except ModuleNotFoundError:
         raise UserError(f"{path} is of a variant that src/mnist_gan/variants does not have: {origin.variant}") from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -121,32 +114,49 @@ def content_hash() -> str:
     return sha256(FINAL.read_bytes())
 
 
-def finish(folder: Path, final: Checkpoint, state: Mapping[str, Tensor]) -> None:
-    """Put the result that ``folder`` holds the checkpoints of in its place; ``folder`` stays."""
-    if FOLDER.exists():
-        shutil.rmtree(FOLDER)
-    shutil.copytree(folder, FOLDER)
-    write(FINAL, final)
-    write_atomically(TRAINING, safetensors.torch.save(dict(state)))
+def finish(folder: Path, final: Checkpoint, state: Mapping[str, Tensor]) -> str:
+    """Complete the result that ``folder`` holds the checkpoints of; returns the final generator's SHA-256."""
+    write(folder / FINAL.name, final)
+    write_tensors(folder / TRAINING.name, state)
+    return sha256((folder / FINAL.name).read_bytes())
 
 
-def read_losses() -> Tensor:
-    """The record of every step, float32 ``[steps, R]``; raises UserError where the file is missing or damaged."""
-    return _read("losses")
+def put_in_place(folder: Path) -> None:
+    """Copy the result that ``folder`` holds whole to models/generator.
 
-
-def read_samples() -> dict[int, Tensor]:
-    """The fixed latents' images by step, uint8 ``[N, C, H, W]``; step 0 is untrained. Raises as ``read_losses``."""
-    return dict(zip(_read("samples.steps").tolist(), _read("samples"), strict=True))
-
-
-def _read(name: str) -> Tensor:
+    Raises:
+        UserError: it cannot be written; what models/generator held stays.
+    """
+    new, old = (FOLDER.with_name(f".{FOLDER.name}.{age}") for age in ("new", "old"))
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        with safe_open(TRAINING, "pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-            return tensor
-    except (OSError, SafetensorError) as error:
-        raise _damaged(TRAINING, error) from None
+        # What a kill left of a file begins with a dot.
+        shutil.copytree(folder, new, ignore=shutil.ignore_patterns(".*"))
+        if FOLDER.exists():
+            FOLDER.rename(old)
+        new.rename(FOLDER)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise UserError(f"cannot write {FOLDER}: {error}; it is as it was before, and the result is kept") from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_training(path: Path = TRAINING) -> dict[str, Tensor]:
+    """The state at the end of a training: what ``Trainer.state`` gave.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return read_tensors(path)[0]
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def samples_of(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
+    """The fixed latents' images in a training's ``state`` by step, uint8 ``[N, C, H, W]``; step 0 is untrained."""
+    return dict(zip(state["samples.steps"].tolist(), state["samples"], strict=True))
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

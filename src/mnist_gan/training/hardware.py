@@ -17,6 +17,12 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """mallopt's parameters, of glibc's malloc.h."""
 
 
+def use_one_thread() -> None:
+    """Have this process and those that it starts compute in one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
 def configure(deterministic: bool = True) -> None:
     """Set up this process for computing.
 

@@ -58,14 +58,11 @@ class Trainer:
         self.sampled: dict[int, Tensor] = {}
         self.collected = self.saved = time.monotonic()
 
-    def train(self, start: Mapping[str, Tensor] | None) -> Tensor:
-        """Train to the last epoch and leave the result in models/generator.
+    def train(self, start: Mapping[str, Tensor] | None) -> None:
+        """Train to the last epoch; the folder of the training then holds the whole result.
 
         Args:
             start: the state of an earlier training to go on from, to the same bits as if there had been no pause.
-
-        Returns:
-            The record of every step, float32 ``[steps, R]``.
 
         Raises:
             UserError: a value of the record or a weight is not finite any more, and the last good checkpoint stays;
@@ -94,8 +91,7 @@ class Trainer:
             self.look_after()
 
         final = Checkpoint(engine.variant.drawn, self.origin, epoch=self.epoch(engine.steps), step=engine.steps)
-        generators.finish(self.unfinished.generator, final, self.state())
-        return self.record
+        self.unfinished.end(generators.finish(self.unfinished.generator, final, self.state()))
 
     def look_after(self) -> None:
         """Write the state or show the losses, if either is due."""
@@ -140,7 +136,7 @@ class Trainer:
     def save(self) -> None:
         """Write all that the training needs to go on from here."""
         self.collect()
-        self.unfinished.save(self.state(), self.engine.steps)
+        self.unfinished.save(self.state())
         self.saved = time.monotonic()
 
     def state(self) -> dict[str, Tensor]:
@@ -158,18 +154,17 @@ class Trainer:
             engine.load(state)
         except (KeyError, RuntimeError):
             raise UserError(
-                "train.init_from: names a training of another variant, latent_dim, image shape or device"
+                "train.init_from: is a training of another variant, latent_dim, image shape or device"
             ) from None
         except ValueError as error:
             raise UserError(
-                f"train.init_from: names a training that ended at step {error}, which is beyond these "
+                f"train.init_from: is a training that ended at step {error}, which is beyond these "
                 f"{engine.options.epochs} epochs or no whole epoch of {engine.epoch_steps} steps"
             ) from None
         if engine.steps:
             self.record[: engine.steps] = state["losses"]
             self.show_losses(0, state["losses"])
-        taken = zip(state["samples.steps"].tolist(), state["samples"], strict=True)
-        for step, samples in taken:
+        for step, samples in generators.samples_of(state).items():
             # A training that ended between two samples has one more than this one.
             if step == engine.total_steps or samples_at(step, self.shared.sample_interval):
                 self.samples[step] = samples

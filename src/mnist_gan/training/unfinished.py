@@ -1,12 +1,15 @@
-"""Trainings that are not finished: their state, kept outside DVC's outs so that the next start goes on from it.
+"""Trainings on their way to a published result, kept outside DVC's outs so that nothing that was done is done twice.
 
-Each lives in a folder of its own, named by the hash of all that determines its result:
+Each lives in a folder of its own in .unfinished/, named by the hash of all that determines its result:
 
-inputs.json         what determines the result, so that a training that is not taken up can say why
-state.safetensors   the engine's state, the record and the samples so far; as metadata the MLflow run's id, the step
-                    and the seconds of training
+training.json       an id that no other training has, and what determines the result
+state.safetensors   the engine's state, the record and the samples so far; as metadata the step and the seconds of
+                    training
 generator/          the result so far, as ``generators`` lays it out
-lock                held by the process that trains
+finished.json       the training is over and generator/ is whole: which result it is, how long it took, when it ended
+
+Whoever is at a training holds its lock in .unfinished/locks/; the kernel lets go of it however a process ends. The
+folder goes once ``publish`` has the result.
 """
 
 import json
@@ -14,18 +17,17 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mnist_gan.config import Section
 from mnist_gan.errors import UserError
-from mnist_gan.files import sha256, write_atomically, write_json
+from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
 
 INTERVAL_S = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
@@ -33,72 +35,144 @@ ENVIRONMENT = ("device", "threads", "precision", "torch")
 """The inputs that are neither a parameter nor a file."""
 
 
+class Training(Section):
+    """Which training it is: training.json."""
+
+    id: str
+    """No other training has it, in whatever checkout."""
+    inputs: dict[str, str]
+    """What determines its result."""
+
+
+class Finish(Section):
+    """How a training ended: finished.json."""
+
+    generator: str
+    """SHA-256 of the final generator's file."""
+    seconds: float
+    """Of training, over all its starts."""
+    ended: float
+    """Unix time."""
+
+
 class Unfinished:
     """The folder of one training."""
 
     def __init__(self, folder: Path) -> None:
-        """Look at ``folder``; raises UserError where its state is damaged."""
+        """Look at ``folder``; raises UserError where what it says of the training is damaged."""
         self.folder = folder
         self.generator = folder / "generator"
-        self.path = folder / "state.safetensors"
-        with self._open() as file:
-            metadata = file.metadata() if file else {"run_id": "", "step": "0", "seconds": "0"}
-        self.run_id: str = metadata["run_id"]
-        """The MLflow run of the training; empty where none was saved."""
-        self.step = int(metadata["step"])
-        """The step that was saved last."""
-        self._before, self._began = float(metadata["seconds"]), time.monotonic()
+        self.state = folder / "state.safetensors"
+        try:
+            self.training = Training.model_validate_json((folder / "training.json").read_text())
+            finished = folder / "finished.json"
+            self.finish = Finish.model_validate_json(finished.read_text()) if finished.exists() else None
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from None
+        self._before, self._began = 0.0, time.monotonic()
 
     @property
     def seconds(self) -> float:
         """How long the training has gone on, over all its starts."""
         return self._before + time.monotonic() - self._began
 
-    def save(self, state: Mapping[str, Tensor], step: int) -> None:
+    def save(self, state: Mapping[str, Tensor]) -> None:
         """Replace the state on disk; an interruption leaves the one or the other."""
-        metadata = {"run_id": self.run_id, "step": str(step), "seconds": f"{self.seconds:.1f}"}
-        write_atomically(self.path, safetensors.torch.save(dict(state), metadata))
-        self.step = step
+        write_tensors(self.state, state, {"seconds": round(self.seconds, 1)})
 
     def read(self) -> dict[str, Tensor] | None:
-        """The state that was saved last, if any was."""
-        with self._open() as file:
-            return {name: file.get_tensor(name) for name in file.keys()} if file else None  # noqa: SIM118, no mapping
+        """The state that was saved last, if any was.
 
-    @contextmanager
-    def _open(self) -> Iterator[Any]:
+        Raises:
+            UserError: the file is damaged.
+        """
         try:
-            with safe_open(self.path, "pt") as file:
-                yield file
+            state, about = read_tensors(self.state)
+            self._before = about["seconds"]
+            return state
         except FileNotFoundError:
-            yield None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise UserError(f"{self.path} is damaged ({error}): `rm -r {self.folder}` to train anew") from None
+            return None
+        except (OSError, KeyError, ValueError) as error:
+            raise self._damaged(error) from None
+
+    def end(self, generator: str) -> None:
+        """Mark the training as over: generator/ is whole, and its final generator has this SHA-256."""
+        self.finish = Finish(generator=generator, seconds=round(self.seconds, 1), ended=time.time())
+        write_json(self.folder / "finished.json", self.finish.model_dump())
 
     def remove(self) -> None:
-        """Forget the training: its result is complete."""
-        shutil.rmtree(self.folder)
+        """Forget the training. It is out of the way at once; a stop in the middle leaves what the next call removes."""
+        self.folder.rename(_root() / f".removed-{self.training.id}")
+        for removed in _root().glob(".removed-*"):
+            shutil.rmtree(removed, ignore_errors=True)
+
+    def _damaged(self, error: Exception) -> UserError:
+        reason = str(error).splitlines()[0]
+        return UserError(f"{self.folder} is damaged ({reason}): `rm -r {self.folder}` to train anew")
 
 
 @contextmanager
 def exclusive(inputs: Mapping[str, str]) -> Iterator[Unfinished]:
     """The folder of the training that ``inputs`` determine, for this process alone.
 
+    Waits for another process that is at this very training.
+
     Raises:
-        UserError: another process is at the same training, or the folder is damaged.
+        UserError: the folder is damaged.
     """
     folder = _root() / name(inputs)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    with locked(folder.name, "another process is at this very training"):
+        listed = folder / "training.json"
+        if not listed.exists():
+            write_json(listed, Training(id=uuid.uuid4().hex, inputs=dict(inputs)).model_dump())
+        yield Unfinished(folder)
+
+
+@contextmanager
+def finished(generator: str) -> Iterator[Unfinished | None]:
+    """The finished training whose final generator has this SHA-256, for this process alone, if this checkout has it."""
+    trainings = []
+    for folder in folders():
+        with suppress(UserError):
+            trainings.append(Unfinished(folder))
+    found = next((one for one in trainings if one.finish and one.finish.generator == generator), None)
+    with locked(found.folder.name, "another process takes this result") if found else nullcontext():
+        yield found
+
+
+@contextmanager
+def locked(key: str, busy: str) -> Iterator[None]:
+    """Hold the lock ``key`` of this checkout; while another process has it, say that it is ``busy`` and wait."""
+    lock = _lock(key)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise UserError(f"another process is at this very training (it holds {lock.lock_file}); let it end") from None
+        print(f"{busy}: waiting until it ends", flush=True)
+        lock.acquire()
     try:
-        write_json(folder / "inputs.json", inputs)
-        yield Unfinished(folder)
+        yield
     finally:
         lock.release()
+
+
+@contextmanager
+def left_alone() -> Iterator[list["Unfinished | UserError"]]:
+    """The trainings that no process is at, or what is wrong with them; meanwhile none is taken up."""
+    found: list[Unfinished | UserError] = []
+    with ExitStack() as locks:
+        for folder in folders():
+            with suppress(Timeout):
+                locks.enter_context(_lock(folder.name).acquire(blocking=False))
+                try:
+                    found.append(Unfinished(folder))
+                except UserError as damaged:
+                    found.append(damaged)
+        yield found
+
+
+def folders() -> list[Path]:
+    """The folders of all trainings."""
+    return sorted(path.parent for path in _root().glob("*/training.json"))
 
 
 def name(inputs: Mapping[str, str]) -> str:
@@ -107,27 +181,21 @@ def name(inputs: Mapping[str, str]) -> str:
 
 
 def passed_over(inputs: Mapping[str, str]) -> list[str]:
-    """For each unfinished training that ``inputs`` are not those of: why it is not taken up, and what can be done.
-
-    Those that another process is at are left out.
-    """
+    """For each stopped training that ``inputs`` are not those of: why it is not taken up, and what can be done."""
     messages = []
-    for listed in sorted(_root().glob("*/inputs.json")):
-        folder = listed.parent
-        if folder.name == name(inputs) or not (folder / "state.safetensors").exists() or _is_locked(folder):
-            continue
-        theirs = json.loads(listed.read_text())
-        differing = _differing(theirs, inputs)
-        reasons = ", ".join(_difference(key, theirs.get(key), inputs.get(key)) for key in differing)
-        try:
-            step = Unfinished(folder).step
-            messages.append(
-                f"an unfinished {theirs['train.variant']} at step {step} is not taken up: {reasons}. "
-                f"It stays: {_way_back(differing, theirs)} goes on with it, "
-                f"`rm -r {_root().name}/{folder.name}` discards it"
-            )
-        except UserError as damaged:
-            messages.append(str(damaged))
+    with left_alone() as trainings:
+        for other in trainings:
+            if isinstance(other, UserError):
+                messages.append(str(other))
+            elif other.folder.name != name(inputs) and other.finish is None and other.state.exists():
+                theirs = other.training.inputs
+                differing = _differing(theirs, inputs)
+                reasons = ", ".join(_difference(key, theirs.get(key), inputs.get(key)) for key in differing)
+                messages.append(
+                    f"an unfinished {theirs.get('train.variant')} is not taken up: {reasons}. "
+                    f"It stays: {_way_back(differing, theirs)} goes on with it, "
+                    f"`rm -r {_root().name}/{other.folder.name}` discards it"
+                )
     return messages
 
 
@@ -163,16 +231,12 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     return f"with {' and '.join(before)}, {command}" if before else command
 
 
-def _is_locked(folder: Path) -> bool:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+def _lock(key: str) -> FileLock:
+    folder = _root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / key)
 
 
 def _root() -> Path:
-    """The folder of all unfinished trainings; under DVC_ROOT, so that temporary experiments share it."""
+    """The folder of all trainings; under DVC_ROOT, so that temporary experiments share it."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".unfinished"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from pydantic import Field
 from torch import Tensor, nn
 
-from mnist_gan.config import Count, Section, validate
+from mnist_gan.config import Section, validate
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width; height and width are equal and a multiple of 16."""
@@ -21,7 +21,8 @@ ImageShape = tuple[int, int, int]
 class Options(Section):
     """What every variant has in its section of params.yaml."""
 
-    epochs: Count
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    """The record of every step is in memory: at the most, some gigabytes."""
     batch_size: Annotated[int, Field(ge=2)]
     lr: Annotated[float, Field(gt=0)]
     """Learning rate of Adam, for both networks."""

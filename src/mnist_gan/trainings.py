@@ -1,0 +1,45 @@
+"""List the trainings that wait in .unfinished/, and remove those that nobody will take up."""
+
+import argparse
+import time
+from pathlib import Path
+
+from mnist_gan.errors import UserError
+from mnist_gan.progress import duration
+from mnist_gan.training.unfinished import Unfinished, folders, left_alone
+
+
+def main() -> None:
+    """List, or remove what the command line names."""
+    options = parser().parse_args()
+    with left_alone() as free:
+        idle = {one.folder.name: one for one in free if isinstance(one, Unfinished)}
+        wanted = set(idle) if options.remove == ["all"] else set(options.remove)
+        if missing := sorted(wanted - idle.keys()):
+            raise UserError(f"no training {missing[0]} waits in .unfinished, or a process is at it; nothing removed")
+        for name in sorted(wanted):
+            idle[name].remove()
+            print(f"{name}: removed")
+    for folder in [] if wanted else folders():
+        print(describe(folder, idle.get(folder.name)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(prog="python -m mnist_gan trainings", description=__doc__)
+    made.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="names from the list; `all` for all")
+    return made
+
+
+def describe(folder: Path, idle: Unfinished | None) -> str:
+    """A line: name, training, how it stands, size."""
+    files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    age = duration(time.time() - max((file.st_mtime for file in files), default=time.time()))
+    size = sum(file.st_size for file in files) / 1e6
+    if idle is None:
+        return f"{folder.name}  a process is at it, or it is damaged, last written {age} ago, {size:.0f} MB"
+    inputs = idle.training.inputs
+    variant = inputs.get("train.variant", "?")
+    what = f"{variant}, {inputs.get(f'variants.{variant}.epochs', '?')} epochs, seed {inputs.get('train.seed', '?')}"
+    state = "trained, not published" if idle.finish else "stopped"
+    return f"{folder.name}  {what}: {state} {age} ago, {size:.0f} MB"

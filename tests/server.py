@@ -1,0 +1,141 @@
+"""A team's server without containers: PostgreSQL, and MLflow with basic authentication and proxied artifacts.
+
+``python tests/server.py FOLDER`` runs one on loopback until Ctrl-C.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Server:
+    """Where it is, and who may enter."""
+
+    uri: str
+    username: str
+    password: str
+    process: "subprocess.Popen[bytes]"
+    """MLflow's."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "MLFLOW_TRACKING_USERNAME": self.username,
+            "MLFLOW_TRACKING_PASSWORD": self.password,
+        }
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's programs, the newest."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return found[-1] if found else None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[tuple[str, str]]:
+    """The URI of an empty PostgreSQL database on loopback, without its password, and that password."""
+    bin_folder, password, port = programs(), secrets.token_urlsafe(), free_port()
+    assert bin_folder, "PostgreSQL is not installed"
+    folder.mkdir()
+    (folder / "password").write_text(password)
+    # PostgreSQL refuses to run as root.
+    become = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if become:
+        for path in (folder, folder / "password"):
+            shutil.chown(path, "postgres")
+        for above in folder.parents:
+            if not above.stat().st_mode & 1:
+                above.chmod(above.stat().st_mode | 0o111)
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*become, str(bin_folder / program), *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL
+        )
+
+    data = str(folder / "data")
+    run("initdb", "--pgdata", data, "--username=mlflow", f"--pwfile={folder}/password", "--auth=scram-sha-256")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    run("pg_ctl", "start", "--wait", "--pgdata", data, "--log", str(folder / "log"), "--options", options)
+    try:
+        yield f"postgresql://mlflow@127.0.0.1:{port}/postgres", password
+    finally:
+        run("pg_ctl", "stop", "--pgdata", data, "--mode=immediate")
+
+
+@contextmanager
+def team_server(folder: Path) -> Iterator[Server]:
+    """A server whose database and artifacts lie in ``folder``."""
+    folder.mkdir(exist_ok=True)
+    with database(folder / "postgres") as (uri, database_password):
+        settings = folder / "auth.ini"
+        settings.write_text(
+            f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {uri}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "grant_default_workspace_access = true\n"
+        )
+        port, password = free_port(), secrets.token_urlsafe()
+        log = (folder / "log").open("wb")
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "2"),
+                *("--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri),
+                *("--artifacts-destination", str(folder / "artifacts")),
+            ],
+            cwd=folder,
+            env=os.environ
+            | {
+                "PGPASSWORD": database_password,
+                "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+                "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+                "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        server = Server(f"http://127.0.0.1:{port}", "admin", password, process)
+        try:
+            wait_for(server, folder / "log")
+            yield server
+        finally:
+            stop(process)
+
+
+def wait_for(server: Server, log: Path) -> None:
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(f"{server.uri}/health"):
+                return
+        except OSError:
+            assert server.process.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, 15)
+    process.wait()
+
+
+if __name__ == "__main__":
+    with team_server(Path(sys.argv[1]).resolve()) as running:
+        print(*(f"export {name}={value}" for name, value in running.environment.items()), sep="\n", flush=True)
+        running.process.wait()

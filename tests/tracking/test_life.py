@@ -1,0 +1,235 @@
+"""The life of a training, as people treat it: stopped, killed, started twice, left behind; by real signals."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_python, run_stage, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_gan.files import sha256
+from mnist_gan.training import generators
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
+    """A program of the project, in ``folder``, by default a training."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan", *(command or ("train",))],
+        cwd=folder,
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def runs(folder: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
+
+
+def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
+    while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
+        assert training.poll() is None, training.communicate()
+        time.sleep(0.05)
+
+
+def long_training(folder: Path) -> "subprocess.Popen[str]":
+    """A training that would take long, after its first checkpoint."""
+    set_params(folder, variants__gan__epochs=50_000)
+    process = start(folder)
+    wait_for_a_checkpoint(folder, process)
+    return process
+
+
+@pytest.mark.parametrize("kind", [*STOPS, signal.SIGKILL])
+def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Signals) -> None:
+    """From the moment that Python has read the program, through the making of the store, to the first steps."""
+    set_params(small, variants__gan__epochs=50_000)
+    for delay in (0.15, 1.5, 3.5, 5):
+        process = start(small)
+        time.sleep(delay)
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=20)
+        assert "Traceback" not in errors
+        if kind != signal.SIGKILL:
+            assert process.returncode == 130
+            assert errors.splitlines()[-1] == "interrupted"
+            assert not (small / "mlflow.db").exists() or {run.info.status for run in runs(small)} <= {"KILLED"}
+    set_params(small, variants__gan__epochs=1)
+    done = run_stage("train", small)
+    assert done.returncode == 0, done.stderr
+    states = [run.info.status for run in runs(small)]
+    assert states in (["SCHEDULED"], ["KILLED", "SCHEDULED"])
+
+
+def test_a_second_stop_changes_nothing_and_a_third_ends_at_once(small: Path) -> None:
+    process = long_training(small)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    (run,) = runs(small)
+    assert run.info.status == "KILLED"
+
+
+def test_two_first_starts_at_once_both_run(small: Path) -> None:
+    processes = []
+    for seed in (0, 1):
+        set_params(small, train__seed=seed)
+        processes.append(start(small))
+        time.sleep(0.4)  # it has read params.yaml after its imports
+        while not processes[-1].poll() and not list(small.glob("mlflow.db*")) and not seed:
+            time.sleep(0.01)
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert {run.data.params["train.seed"] for run in runs(small)} == {"0", "1"}
+
+
+def test_who_comes_second_waits_and_takes_the_result(small: Path) -> None:
+    set_params(small, variants__gan__epochs=60)
+    first = start(small)
+    wait_for_a_checkpoint(small, first)
+    second = start(small)
+    said, errors = second.communicate()
+    first.communicate()
+    assert first.returncode == second.returncode == 0, errors
+    assert "another process is at this very training: waiting until it ends" in said
+    assert "gan is trained already" in errors
+    assert len(runs(small)) == 1
+
+
+def test_a_finished_training_is_taken_as_it_is(small: Path) -> None:
+    """Whatever became of what it had put in place: in the same run, without a step."""
+    assert run_stage("train", small).returncode == 0
+    before = sha256(generators.FINAL.read_bytes())
+    shutil.rmtree(small / "models/generator")
+    for path in ("metrics/train.json", "plots/losses.csv"):
+        (small / path).unlink()
+    done = run_stage("train", small)
+    assert done.returncode == 0
+    assert "gan is trained already: the result that waits in" in done.stderr
+    assert sha256(generators.FINAL.read_bytes()) == before
+    assert (small / "metrics/train.json").exists()
+    for stage in ("render", "evaluate", "publish"):
+        assert run_stage(stage, small).returncode == 0
+    (run,) = runs(small)
+    assert run.info.status == "FINISHED"
+    assert list(small.glob(".unfinished/*/training.json")) == []
+    # The end is that of the training, not of what came after.
+    finished = (small / "metrics/train.json").stat().st_mtime
+    assert run.info.end_time / 1000 < finished
+
+
+def test_what_a_kill_leaves_of_a_file_is_no_part_of_a_result(small: Path) -> None:
+    assert run_stage("train", small).returncode == 0
+    (folder,) = small.glob(".unfinished/*/generator")
+    expected = sorted(path.name for path in Path("models/generator").rglob("*"))
+    (folder / "checkpoints/.epoch-0001.safetensors.part").write_bytes(b"half")
+    (folder / ".training.safetensors.part").write_bytes(b"half")
+    (small / "models/.generator.new").mkdir()
+    (small / "models/.generator.new/left").write_bytes(b"left")
+    assert run_stage("train", small).returncode == 0
+    assert sorted(path.name for path in Path("models/generator").rglob("*")) == expected
+    assert [path.name for path in Path("models").iterdir() if path.name[0] == "."] == []
+
+
+def test_a_full_disk_leaves_the_old_result(small: Path) -> None:
+    assert run_stage("train", small).returncode == 0
+    old = {path: path.read_bytes() for path in Path("models/generator").rglob("*") if path.is_file()}
+    program = """
+import resource, signal
+from pathlib import Path
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.training.generators import put_in_place
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+(folder,) = Path(".unfinished").glob("*/generator")
+run_as_program(lambda: put_in_place(folder))
+"""
+    done = run_python("-c", program, folder=small)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write models/generator: ")
+    assert done.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in Path("models/generator").rglob("*") if path.is_file()} == old
+    assert [path.name for path in Path("models").iterdir() if path.name[0] == "."] == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may enter namespaces")
+def test_alive_is_who_holds_the_lock_whatever_name_the_machine_has(small: Path) -> None:
+    """As a command on the host sees a training in a container."""
+    training = long_training(small)
+    elsewhere = ("unshare", "--pid", "--fork", "--uts", "sh", "-c", 'hostname other; exec "$0" "$@"')
+
+    def look() -> None:
+        done = subprocess.run(
+            [*elsewhere, sys.executable, "-m", "mnist_gan", "compare"],
+            cwd=small, env=ENVIRONMENT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stderr == "error: no published run to compare: `dvc repro` makes one\n"
+
+    look()
+    assert [run.info.status for run in runs(small)] == ["RUNNING"]
+    training.kill()
+    training.communicate()
+    look()
+    assert [run.info.status for run in runs(small)] == ["KILLED"]
+
+
+def test_trainings_that_wait_are_listed_and_removed(small: Path) -> None:
+    training = long_training(small)
+    said, _ = start(small, "trainings").communicate()
+    (folder,) = (path.parent for path in small.glob(".unfinished/*/training.json"))
+    assert said.startswith(f"{folder.name}  a process is at it")
+    refused = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
+    assert refused.returncode == 1
+    assert "a process is at it; nothing removed" in refused.stderr
+    training.terminate()
+    training.communicate()
+    (line,) = start(small, "trainings").communicate()[0].splitlines()
+    assert line.startswith(f"{folder.name}  gan, 50000 epochs, seed 0: stopped ")
+    assert line.endswith(" MB")
+    done = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
+    assert done.stdout == f"{folder.name}: removed\n"
+    assert not folder.exists()
+    assert start(small, "trainings").communicate() == ("", "")
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
+def test_publishing_that_is_killed_anywhere_is_completed_by_the_next(small: Path, kills: int) -> None:
+    for stage in ("train", "render", "evaluate"):
+        assert run_stage(stage, small).returncode == 0
+    chance = random.Random(kills)
+    for _ in range(kills):
+        process = start(small, "publish")
+        time.sleep(chance.uniform(2, 9))
+        process.kill()
+        process.communicate()
+    two = [start(small, "publish") for _ in range(2)]
+    for process in two:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    (run,) = runs(small)
+    assert run.info.status == "FINISHED"
+    client = MlflowClient(f"sqlite:///{small}/mlflow.db")
+    models = client.search_logged_models(["1"], f"source_run_id = '{run.info.run_id}'")
+    assert sorted(str(model.name) for model in models) == ["gan-epoch-0001", "gan-epoch-0002"]
+    assert run.outputs
+    assert {output.model_id for output in run.outputs.model_outputs} >= {model.model_id for model in models}
+    for model in models:
+        assert {metric.key for metric in model.metrics or ()} >= {"validation/frechet_distance"}
+    assert len(client.get_metric_history(run.info.run_id, "train/loss_g")) == 32

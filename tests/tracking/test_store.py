@@ -1,0 +1,261 @@
+"""The store, as it is moved, deleted, lost and shared. Real databases and servers."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import RESULT, ROOT, mlflow_process, run_python, run_stage, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_gan.tracking.address import Address, without_secrets
+
+PYTHONPATH = {"PYTHONPATH": str(ROOT / "src")}
+
+
+def runs(uri: str) -> list[Run]:
+    return list(MlflowClient(uri).search_runs(["1"], order_by=["attributes.start_time ASC"]))
+
+
+def make_result(folder: Path, **environment: str) -> None:
+    done = run_python("-c", RESULT, folder=folder, **environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def checkout(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``published``, with the files of its last result; it is the current folder."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(published, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["with space", "100%", "ümlaut"])
+def test_a_checkout_takes_its_store_with_it(checkout: Path, name: str) -> None:
+    there = checkout.rename(checkout.with_name(name))
+    assert "(up to date)" in run_stage("publish", there).stdout
+    client = MlflowClient(f"sqlite:///{there}/mlflow.db")
+    found = client.search_runs(["1"])
+    assert len(found) == 4
+    for run in found:
+        assert run.info.artifact_uri.startswith(str(there))
+        assert Path(client.download_artifacts(run.info.run_id, "plots/samples.png")).stat().st_size > 1000
+    models = client.search_logged_models(["1"])
+    assert len(models) == 16
+    for model in models:
+        assert Path(model.artifact_location).is_relative_to(there)
+        assert Path(model.artifact_location, "MLmodel").exists()
+
+    with (there / "plots/samples.png").open("ab") as picture:
+        picture.write(b"other")
+    assert "(completed)" in run_stage("publish", there).stdout
+    assert (there / f"mlruns/{last(there)}/artifacts/plots/samples.png").read_bytes().endswith(b"other")
+
+
+def last(folder: Path) -> str:
+    """The id of the folder's newest run."""
+    return str(runs(f"sqlite:///{folder}/mlflow.db")[-1].info.run_id)
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("", "sqlite:////checkout/mlflow.db"),
+        ("sqlite:///other.db", "sqlite:////checkout/other.db"),
+        ("sqlite:////abs/other.db", "sqlite:////abs/other.db"),
+        ("runs", "file:///checkout/runs"),
+        ("./runs", "file:///checkout/runs"),
+        ("file:///abs/runs", "file:///abs/runs"),
+        ("http://host:5000/", "http://host:5000"),
+        ("https://host/prefix/", "https://host/prefix"),
+        ("http://me:se%40cret@host:5000", "http://host:5000"),
+        ("postgresql://me:secret@host/db", "postgresql://me:secret@host/db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_an_address_means_one_thing_everywhere(uri: str, meant: str) -> None:
+    address = Address.of(uri, Path("/checkout"))
+    assert address.uri == meant
+    assert "secret" not in address.shown
+    if "%40" in uri:
+        assert (address.username, address.password) == ("me", "se@cret")
+
+
+def test_no_secret_is_said() -> None:
+    assert (
+        without_secrets("cannot reach http://me:pass@host/x or sql://a:b@c") == "cannot reach http://host/x or sql://c"
+    )
+
+
+def test_a_relative_store_is_the_same_for_an_experiment_in_another_folder(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "mlflow.db").rename(checkout / "own.db")
+    elsewhere = tmp_path / "experiment"
+    shutil.copytree(checkout, elsewhere, symlinks=True, ignore=shutil.ignore_patterns("own.db*", "mlruns"))
+    done = run_stage("publish", elsewhere, MLFLOW_TRACKING_URI="sqlite:///own.db", DVC_ROOT=str(checkout))
+    assert "(up to date)" in done.stdout, done.stderr
+    assert not (elsewhere / "own.db").exists()
+
+
+def test_a_command_in_a_subfolder_finds_the_checkout(checkout: Path) -> None:
+    below = checkout / "docs/below"
+    below.mkdir(parents=True)
+    done = run_python("-m", "mnist_gan", "compare", folder=below)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "reports/compare.html").exists()
+    assert list(below.iterdir()) == []
+
+
+def test_outside_of_a_checkout_is_one_line(tmp_path: Path) -> None:
+    done = run_python("-m", "mnist_gan", "compare", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {tmp_path} is in no checkout of mnist-gan: there is no dvc.yaml in it or above\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deleted_experiment_is_said_with_what_brings_it_back(checkout: Path) -> None:
+    MlflowClient(f"sqlite:///{checkout}/mlflow.db").delete_experiment("1")
+    for stage in ("train", "publish"):
+        done = run_stage(stage, checkout)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: the experiment mnist-gan was deleted in MLflow: `")
+        assert done.stderr.count("\n") == 1
+    command = done.stderr.split("`")[1].replace(" mlflow ", f" {sys.executable} -m mlflow ")
+    subprocess.run(command, shell=True, check=True, cwd=checkout, capture_output=True)
+    assert "(up to date)" in run_stage("publish", checkout).stdout
+
+
+def test_a_deleted_champion_makes_room_for_another(checkout: Path) -> None:
+    uri = f"sqlite:///{checkout}/mlflow.db"
+    client = MlflowClient(uri)
+    assert "is champion: there was none before" in run_stage("promote", checkout).stdout
+    champion = client.get_model_version_by_alias("mnist-gan", "champion").run_id
+    assert champion
+    client.delete_run(champion)
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri],
+        check=True, cwd=checkout, capture_output=True, env=os.environ | {"MLFLOW_TRACKING_URI": uri},
+    )  # fmt: skip
+    assert "is champion: there was none before" in run_stage("promote", checkout).stdout
+    assert client.get_model_version_by_alias("mnist-gan", "champion").run_id != champion
+
+
+def test_another_ruler_is_named(checkout: Path) -> None:
+    def ruler() -> str:
+        return runs(f"sqlite:///{checkout}/mlflow.db")[-1].data.tags["ruler"]
+
+    before = ruler()
+    set_params(checkout, evaluate__seed=5)
+    for stage in ("evaluate", "publish"):
+        assert run_stage(stage, checkout).returncode == 0
+    assert ruler() != before
+
+
+def test_a_store_that_fails_in_the_middle_is_one_line(checkout: Path) -> None:
+    set_params(checkout, train__seed=5)
+    with sqlite3.connect(checkout / "mlflow.db") as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(FAIL, 'read only'); END")
+    done = run_stage("train", checkout)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: MLflow fails: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("version", ["0a8213491aaa", "of-the-future"])
+def test_a_store_of_another_mlflow_is_one_line(checkout: Path, version: str) -> None:
+    with sqlite3.connect(checkout / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    done = run_stage("publish", checkout)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow at sqlite:///")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The URI and process of a real tracking server, with a worker."""
+    with mlflow_process(
+        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+        *("--artifacts-destination", str(workspace / "server")),
+        folder=workspace,
+    ) as server:
+        yield server
+
+
+def start_training(folder: Path, uri: str, epochs: int) -> "subprocess.Popen[str]":
+    set_params(folder, variants__gan__epochs=epochs, train__checkpoint_interval=epochs)
+    training = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan", "train"],
+        cwd=folder,
+        env=os.environ | PYTHONPATH | {"MLFLOW_TRACKING_URI": uri},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(folder.glob(".unfinished/*/state.safetensors")):
+        assert training.poll() is None, training.communicate()
+        time.sleep(0.05)
+    time.sleep(1)
+    return training
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_stop_is_quick_while_the_server_is_gone(
+    small: Path, server: tuple[str, "subprocess.Popen[bytes]"], how: signal.Signals
+) -> None:
+    """Within ten seconds, which is the feature; with MLflow's own settings."""
+    uri, process = server
+    training = start_training(small, uri, 50_000)
+    os.killpg(process.pid, how)
+    time.sleep(6)
+    training.terminate()
+    _, errors = training.communicate(timeout=10)
+    assert training.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.count("tracking lost, training goes on") == 1
+    os.killpg(process.pid, signal.SIGCONT)
+
+
+def test_a_server_that_comes_back_has_one_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    """It hangs from the middle of the training to its end."""
+    uri, process = server
+    training = start_training(small, uri, 150)
+    os.killpg(process.pid, signal.SIGSTOP)
+    _, errors = training.communicate()
+    assert training.returncode == 0, errors
+    os.killpg(process.pid, signal.SIGCONT)
+    for stage in ("render", "evaluate", "publish"):
+        done = run_stage(stage, small, MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 0, done.stderr
+    (run,) = runs(uri)
+    assert run.info.status == "FINISHED"
+    client = MlflowClient(uri)
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss_g")]
+    assert sorted(set(steps)) == list(range(1, 150 * 16 + 1))
+    pictures = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
+    assert any("+2400+" in path for path in pictures)
+
+
+def test_a_server_that_takes_no_files_is_said_at_the_start(small: Path) -> None:
+    """Each try is the same run, and once it works that run is completed."""
+    root = small / "server"
+    root.write_text("a file where a folder should be")
+    with mlflow_process(
+        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{small}/server.db"),
+        *("--artifacts-destination", str(root)),
+        folder=small,
+    ) as (uri, _):
+        for _ in range(2):
+            done = run_stage("train", small, MLFLOW_TRACKING_URI=uri)
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1].startswith("error: MLflow takes no files: ")
+        assert [run.info.status for run in runs(uri)] == ["FAILED"]
+        root.unlink()
+        make_result(small, MLFLOW_TRACKING_URI=uri)
+        assert [run.info.status for run in runs(uri)] == ["FINISHED"]

@@ -1,0 +1,163 @@
+"""A team at one server: PostgreSQL, MLflow with basic authentication and proxied artifacts, two users, a browser."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from conftest import RESULT, ROOT, make_checkout, make_small, mlflow_process, run_python, run_stage, set_params
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+from selenium.webdriver import Chrome
+from selenium.webdriver.support.ui import WebDriverWait
+from server import Server, programs, team_server
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server, and two users who have an account of their own."""
+    if programs() is None:
+        assert "CI" not in os.environ, "CI needs postgresql"
+        pytest.skip("PostgreSQL is not installed")
+    with team_server(tmp_path_factory.mktemp("team")) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        for name in ("ada", "ben"):
+            account = {"username": name, "password": f"{name}-has-a-secret"}
+            made = requests.post(
+                f"{server.uri}/api/2.0/mlflow/users/create",
+                json=account,
+                auth=(server.username, server.password),
+                timeout=30,
+            )
+            assert made.ok, made.text
+        yield server
+
+
+def as_user(team: Server, name: str) -> dict[str, str]:
+    """The environment of a user, who has the password in the address."""
+    return {"MLFLOW_TRACKING_URI": team.uri.replace("//", f"//{name}:{name}-has-a-secret@") + "/"}
+
+
+@pytest.fixture(scope="module")
+def checkouts(team: Server, small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each user's checkout, after a first result; both started at once, on a server that nobody had used."""
+    folders, processes = {}, []
+    for seed, name in enumerate(("ada", "ben")):
+        folder = folders[name] = tmp_path_factory.mktemp(name)
+        make_checkout(folder)
+        make_small(small_inputs, folder)
+        set_params(folder, train__seed=seed)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING")}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", RESULT],
+                cwd=folder,
+                env=environment | {"PYTHONPATH": str(ROOT / "src")} | as_user(team, name),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    for process in processes:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        assert "secret" not in said
+    return folders
+
+
+def published(team: Server) -> list[Run]:
+    client = MlflowClient(team.uri)
+    experiment = client.get_experiment_by_name("mnist-gan")
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id], order_by=["params.`train.seed`"]))
+
+
+def test_two_first_starts_at_once_are_two_whole_runs(team: Server, checkouts: dict[str, Path]) -> None:
+    found = published(team)
+    assert [run.data.params["train.seed"] for run in found] == ["0", "1"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    client = MlflowClient(team.uri)
+    for run in found:
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+        assert Path(client.download_artifacts(run.info.run_id, "plots/samples.png")).stat().st_size > 1000
+        assert "secret" not in json.dumps([run.data.tags, run.data.params])
+
+
+def test_compare_and_promote_work_and_say_no_secret(team: Server, checkouts: dict[str, Path]) -> None:
+    folder = checkouts["ada"]
+    for command in ("compare", "promote"):
+        done = run_stage(command, folder, **as_user(team, "ada"))
+        assert done.returncode == 0, done.stderr
+        assert "secret" not in done.stdout + done.stderr
+    page = (folder / "reports/compare.html").read_text()
+    assert "secret" not in page
+    assert f'href="{team.uri}/#/experiments/' in page
+
+
+def test_a_wrong_password_is_one_line_without_it(team: Server, checkouts: dict[str, Path]) -> None:
+    uri = team.uri.replace("//", "//ada:wrong-secret@")
+    done = run_stage("publish", checkouts["ada"], MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: MLflow at {team.uri} cannot be used: ")
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_champion_is_served_from_the_server(team: Server, checkouts: dict[str, Path]) -> None:
+    assert run_stage("promote", checkouts["ben"], **as_user(team, "ben")).returncode == 0
+    command = ("models", "serve", "--model-uri", "models:/mnist-gan@champion", "--env-manager", "local")
+    with mlflow_process(*command, folder=checkouts["ben"], **team.environment) as (uri, _):
+        content = json.dumps({"dataframe_records": [{"seed": 7}]}).encode()
+        request = urllib.request.Request(f"{uri}/invocations", content, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as response:
+            png = base64.b64decode(json.load(response)["predictions"][0]["png"])
+    assert np.asarray(Image.open(io.BytesIO(png))).shape == (16, 16)
+
+
+def test_the_browser_asks_who_one_is_and_shows_the_runs(
+    team: Server, checkouts: dict[str, Path], browser: Chrome
+) -> None:
+    (first, _) = published(team)
+    address = f"{as_user(team, 'ben')['MLFLOW_TRACKING_URI']}#/experiments/{first.info.experiment_id}/runs"
+    browser.get(address)
+    WebDriverWait(browser, 60).until(
+        lambda it: it.execute_script("return document.body.innerText").count("gan 2 epochs")
+    )
+
+
+@pytest.mark.slow
+def test_two_workers_at_one_queue_lose_and_double_nothing(team: Server, small_inputs: Path, tmp_path: Path) -> None:
+    """Twenty results by two processes at once, each going through all of them."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_checkout(tmp_path / name)
+        make_small(small_inputs, tmp_path / name)
+    shutil.rmtree(tmp_path / "two/data")
+    (tmp_path / "two/data").symlink_to(tmp_path / "one/data")
+    before = {run.info.run_id for run in published(team)}
+
+    def work(name: str, seeds: range) -> None:
+        for seed in seeds:
+            set_params(tmp_path / name, train__seed=seed, variants__gan__epochs=1)
+            done = run_python("-c", RESULT, folder=tmp_path / name, DVC_ROOT=str(tmp_path), OMP_NUM_THREADS="1")
+            assert done.returncode == 0, done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(work, name, seeds) for name, seeds in (("one", range(100, 110)), ("two", range(110, 120)))]
+        for one in done:
+            one.result()
+    new = [run for run in published(team) if run.info.run_id not in before]
+    assert sorted(int(run.data.params["train.seed"]) for run in new) == list(range(100, 120))
+    assert {run.info.status for run in new} == {"FINISHED"}
