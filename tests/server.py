@@ -73,7 +73,7 @@ def database(folder: Path) -> Iterator[tuple[str, str]]:
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
     run("pg_ctl", "start", "--wait", "--pgdata", data, "--log", str(folder / "log"), "--options", options)
     try:
-        yield f"postgresql://mlflow@127.0.0.1:{port}/postgres", password
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres", password
     finally:
         run("pg_ctl", "stop", "--pgdata", data, "--mode=immediate")
 
@@ -90,26 +90,26 @@ def team_server(folder: Path) -> Iterator[Server]:
             "grant_default_workspace_access = true\n"
         )
         port, password = free_port(), secrets.token_urlsafe()
-        log = (folder / "log").open("wb")
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "2"),
-                *("--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri),
-                *("--artifacts-destination", str(folder / "artifacts")),
-            ],
-            cwd=folder,
-            env=os.environ
-            | {
-                "PGPASSWORD": database_password,
-                "MLFLOW_AUTH_CONFIG_PATH": str(settings),
-                "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
-                "MLFLOW_AUTH_ADMIN_PASSWORD": password,
-                "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
-            },
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "2"),
+                    *("--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri),
+                    *("--artifacts-destination", str(folder / "artifacts")),
+                ],
+                cwd=folder,
+                env=os.environ
+                | {
+                    "PGPASSWORD": database_password,
+                    "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+                    "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+                    "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+                    "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
+                },
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         server = Server(f"http://127.0.0.1:{port}", "admin", password, process)
         try:
             wait_for(server, folder / "log")

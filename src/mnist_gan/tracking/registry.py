@@ -33,6 +33,8 @@ SIGNATURE = ModelSignature(
 
 def champion(store: Store) -> TrackedRun | None:
     """The run whose generator has the alias, if any has it that still exists."""
+    if not store.client.search_registered_models(f"name = '{MODEL}'"):
+        return None  # of one that is not there, a server with accounts says that it is forbidden
     try:
         version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
     except MlflowException as error:
