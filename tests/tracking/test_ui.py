@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-SECTIONS = ("train", "validation", "judge", "autoencoder", "best", "interval", "floor", "digits")
+SECTIONS = ("train", "validation", "judge", "autoencoder", "best")
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +82,15 @@ def test_compare_shows_two_runs_side_by_side(ui: str, browser: Chrome, pair: lis
     wait_for(browser, "Comparing 2 Runs from 1 Experiment", *names)
     said = whole_text(browser)
     assert {"train.variant", "gan", "dcgan", "train.epochs", "2", "6"} <= said
-    assert {"judge/frechet_distance", "autoencoder/precision", "floor/judge/frechet_distance", "train/loss_g"} <= said
+    assert {"judge/frechet_distance", "autoencoder/frechet_distance", "train/loss_g"} <= said
     for run in pair:
         assert f"{run.data.metrics['judge/frechet_distance']:.4g}" in said
         assert run.data.tags["generator.sha256"] in said
 
 
 def test_charts_are_in_sections_and_the_experiment_explains_them(ui: str, browser: Chrome) -> None:
+    browser.get("about:blank")  # another address of the same page would not be opened
     browser.get(f"{ui}?compareRunsMode=CHART")
     wait_for(browser, *SECTIONS)
     browser.find_element(By.XPATH, "//*[contains(text(), 'Generators of MNIST')]").click()
-    wait_for(browser, "nats", "probability of being real", "95% bootstrap intervals", "One result is one run")
+    wait_for(browser, "nats", "probability of being real", "metrics/evaluate.json", "One result is one run")
