@@ -310,7 +310,7 @@ def git_state() -> dict[str, str]:
 
 
 def tracking_page(run: TrackedRun) -> str:
-    """The address of the run's page; of a local store, where ``make ui`` shows it."""
+    """The address of the run's page in the UI's mode for training; of a local store, where ``make ui`` shows it."""
     server = mlflow.get_tracking_uri()
     base = server if server.startswith("http") else "http://127.0.0.1:5000"
-    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}"
+    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}?workflowType=machine_learning"
