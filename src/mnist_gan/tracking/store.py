@@ -89,6 +89,7 @@ class Store:
             known = self.of_training(training_id)
             if known:
                 known.begin_again()
+                self._describe(known, origin)  # a stop may have come before it was
             run = known or self.create_run(origin, {TRAINING_TAG: training_id})
         try:
             run.log_files({"params.yaml": Path("params.yaml")})
@@ -100,8 +101,6 @@ class Store:
 
     def create_run(self, origin: Origin, tags: Mapping[str, str]) -> TrackedRun:
         """A new run with parameters, data set and the tags that every run carries."""
-        channels, height, width = origin.image_shape
-        params = origin.params | {"prepare.img_size": height, "prepare.channels": channels}
         common = {
             "variant": origin.variant,
             "seed": origin.shared["seed"],
@@ -116,10 +115,17 @@ class Store:
         }
         made = self.client.create_run(
             self.experiment_id,
-            run_name=f"{origin.variant} {params['train.epochs']} epochs seed {origin.shared['seed']}",
+            run_name=f"{origin.variant} {origin.options['epochs']} epochs seed {origin.shared['seed']}",
             tags={key: str(value) for key, value in common.items() if value != ""},
         )
         run = TrackedRun(self.client, made)
+        self._describe(run, origin)
+        return run
+
+    def _describe(self, run: TrackedRun, origin: Origin) -> None:
+        """Parameters and data set, once however often this is called."""
+        channels, height, width = origin.image_shape
+        params = origin.params | {"prepare.img_size": height, "prepare.channels": channels}
         self.client.log_batch(run.id, params=[Param(key, str(value)) for key, value in params.items()])
         dataset = Dataset(
             name="mnist-train",
@@ -128,8 +134,11 @@ class Store:
             source="data/prepared/train.safetensors",
             profile=f'{{"images": 60000, "channels": {channels}, "height": {height}, "width": {width}}}',
         )
-        self.client.log_inputs(run.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        return run
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+        try:
+            self.client.log_inputs(run.id, inputs)
+        except MlflowException:  # another run makes the data set at this moment; now it is there
+            self.client.log_inputs(run.id, inputs)
 
     def close_stopped(self) -> None:
         """Set the runs to KILLED whose training has stopped: RUNNING, with nobody at the training's lock."""
@@ -257,6 +266,7 @@ def _open(uri: str, artifacts: str | None) -> Store:
 def _set_up() -> None:
     """Set up MLflow for this process: no reports to its makers, no messages that a user can do nothing about."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     set_telemetry_client()
     for name in ("mlflow", "alembic"):
