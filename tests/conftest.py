@@ -56,6 +56,25 @@ def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess
     )
 
 
+def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
+    """A program of the project that runs in ``folder``, by default a training."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan", *(command or ("train",))],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
+    """Until a training of several epochs is past the first."""
+    while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
+        assert training.poll() is None, training.communicate()
+        time.sleep(0.05)
+
+
 def set_params(folder: Path, **changes: Any) -> None:
     """Change params.yaml in ``folder``; ``variants__gan__epochs=1`` sets variants.gan.epochs."""
     path = folder / "params.yaml"
@@ -227,6 +246,17 @@ def mlflow_process(
             if process.poll() is None:
                 os.killpg(process.pid, end)
         process.wait()
+
+
+@pytest.fixture
+def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The URI and process of a tracking server with a worker and a database of its own."""
+    with mlflow_process(
+        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+        *("--artifacts-destination", str(workspace / "server")),
+        folder=workspace,
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

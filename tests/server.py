@@ -9,12 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from conftest import mlflow_process
 
 
 @dataclass
@@ -89,50 +89,18 @@ def team_server(folder: Path) -> Iterator[Server]:
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
             "grant_default_workspace_access = true\n"
         )
-        port, password = free_port(), secrets.token_urlsafe()
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "2"),
-                    *("--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri),
-                    *("--artifacts-destination", str(folder / "artifacts")),
-                ],
-                cwd=folder,
-                env=os.environ
-                | {
-                    "PGPASSWORD": database_password,
-                    "MLFLOW_AUTH_CONFIG_PATH": str(settings),
-                    "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
-                    "MLFLOW_AUTH_ADMIN_PASSWORD": password,
-                    "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(),
-                },
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        server = Server(f"http://127.0.0.1:{port}", "admin", password, process)
-        try:
-            wait_for(server, folder / "log")
-            yield server
-        finally:
-            stop(process)
-
-
-def wait_for(server: Server, log: Path) -> None:
-    for _ in range(1200):
-        try:
-            with urllib.request.urlopen(f"{server.uri}/health"):
-                return
-        except OSError:
-            assert server.process.poll() is None, log.read_text()
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, 15)
-    process.wait()
+        password = secrets.token_urlsafe()
+        with mlflow_process(
+            *("server", "--app-name", "basic-auth", "--workers", "2", "--backend-store-uri", uri),
+            *("--artifacts-destination", str(folder / "artifacts")),
+            folder=folder,
+            PGPASSWORD=database_password,
+            MLFLOW_AUTH_CONFIG_PATH=str(settings),
+            MLFLOW_AUTH_ADMIN_USERNAME="admin",
+            MLFLOW_AUTH_ADMIN_PASSWORD=password,
+            MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(),
+        ) as (address, process):
+            yield Server(address, "admin", password, process)
 
 
 if __name__ == "__main__":

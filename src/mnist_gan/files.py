@@ -14,6 +14,11 @@ from torch import Tensor, uint8
 from mnist_gan.errors import UserError
 
 
+def root() -> Path:
+    """The checkout; DVC_ROOT names it also where DVC runs an experiment in a temporary folder."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``; after a failure or a crash ``path`` is as it was before.
 

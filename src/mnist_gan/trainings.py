@@ -6,22 +6,23 @@ from pathlib import Path
 
 from mnist_gan.errors import UserError
 from mnist_gan.progress import duration
-from mnist_gan.training.unfinished import Unfinished, folders, left_alone
+from mnist_gan.training.unfinished import Unfinished, folders, left_alone, remove
 
 
 def main() -> None:
     """List, or remove what the command line names."""
     options = parser().parse_args()
-    with left_alone() as free:
-        idle = {one.folder.name: one for one in free if isinstance(one, Unfinished)}
-        wanted = set(idle) if options.remove == ["all"] else set(options.remove)
-        if missing := sorted(wanted - idle.keys()):
+    with left_alone() as idle:
+        names = {folder.name: folder for folder in idle}
+        wanted = names if options.remove == ["all"] else options.remove
+        if missing := sorted(set(wanted) - names.keys()):
             raise UserError(f"no training {missing[0]} waits in .unfinished, or a process is at it; nothing removed")
-        for name in sorted(wanted):
-            idle[name].remove()
+        for name in wanted:
+            remove(names[name])
             print(f"{name}: removed")
-    for folder in [] if wanted else folders():
-        print(describe(folder, idle.get(folder.name)))
+        if not wanted:
+            for folder in folders():
+                print(describe(folder, idle.get(folder)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,15 +32,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def describe(folder: Path, idle: Unfinished | None) -> str:
+def describe(folder: Path, idle: Unfinished | UserError | None) -> str:
     """A line: name, training, how it stands, size."""
     files = [path.stat() for path in folder.rglob("*") if path.is_file()]
     age = duration(time.time() - max((file.st_mtime for file in files), default=time.time()))
-    size = sum(file.st_size for file in files) / 1e6
+    state = f"{age} ago, {sum(file.st_size for file in files) / 1e6:.0f} MB"
     if idle is None:
-        return f"{folder.name}  a process is at it, or it is damaged, last written {age} ago, {size:.0f} MB"
+        return f"{folder.name}  a process is at it, last written {state}"
+    if isinstance(idle, UserError):
+        return f"{folder.name}  damaged, last written {state}"
     inputs = idle.training.inputs
     variant = inputs.get("train.variant", "?")
     what = f"{variant}, {inputs.get(f'variants.{variant}.epochs', '?')} epochs, seed {inputs.get('train.seed', '?')}"
-    state = "trained, not published" if idle.finish else "stopped"
-    return f"{folder.name}  {what}: {state} {age} ago, {size:.0f} MB"
+    return f"{folder.name}  {what}: {'trained, not published' if idle.finish else 'stopped'} {state}"

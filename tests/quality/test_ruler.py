@@ -15,7 +15,7 @@ from mnist_gan.quality.sight import Eyes
 def test_a_ruler_that_is_read_measures_as_the_one_that_was_written(small: Path) -> None:
     look = Eyes()
     test, training = (look(read_split(small, name).images) for name in ("test", "train"))
-    made, read = Ruler.of(test, training), ruler.read()
+    made, read = Ruler.of(test, training, ruler.read().made_of), ruler.read()
     blurred = look(read_split(small, "test").images.roll(1, dims=3))
     assert read.report(blurred) == made.report(blurred)
     assert read.follow(blurred) == made.follow(blurred)

@@ -314,6 +314,14 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
     shutil.copy(project.folder / "models/generator/training.safetensors", project.folder / start)
     project.run("dvc", "add", start)
     project.commit("a start")
+    for wrong, said in (("gone", "models/starts/gone not found"), ("one-epoch", "one-epoch ended after epoch 1")):
+        done = subprocess.run(
+            ["dvc", "exp", "run", "-S", f"train.init_from={wrong}"],
+            cwd=project.folder, env=project.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert f"error: train.init_from: {said}" in done.stdout + done.stderr, done.stdout + done.stderr
+        assert (project.folder / "models/generator/generator.safetensors").exists()
+        project.run("git", "checkout", ".")
     changes = ("-S", "train.init_from=one-epoch", "-S", "variants.gan.epochs=2")
     project.run("dvc", "exp", "run", *changes)
     made = (project.folder / "metrics/train.json").read_text()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_python, run_stage, set_params
+from conftest import ROOT, run_python, run_stage, set_params, start, wait_for_a_checkpoint
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -21,27 +21,9 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
-    """A program of the project, in ``folder``, by default a training."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mnist_gan", *(command or ("train",))],
-        cwd=folder,
-        env=ENVIRONMENT | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def runs(folder: Path) -> list[Run]:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
-
-
-def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
-    while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
-        assert training.poll() is None, training.communicate()
-        time.sleep(0.05)
 
 
 def long_training(folder: Path) -> "subprocess.Popen[str]":
@@ -71,6 +53,47 @@ def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Sig
     assert done.returncode == 0, done.stderr
     states = [run.info.status for run in runs(small)]
     assert states in (["SCHEDULED"], ["KILLED", "SCHEDULED"])
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signals) -> None:
+    process = long_training(small)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    (run,) = runs(small)
+    assert run.info.status == "KILLED"
+
+
+def test_a_run_left_running_is_put_right_by_the_next_start(small: Path) -> None:
+    process = long_training(small)
+    (run,) = runs(small)
+    assert run.info.status == "RUNNING"
+    process.kill()
+    process.communicate()
+    (run,) = runs(small)
+    assert run.info.status == "RUNNING"
+    assert run.inputs
+    assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["mnist-train"]
+    set_params(small, variants__gan__epochs=1)
+    assert run_stage("train", small).returncode == 0
+    killed, finished = runs(small)
+    assert (killed.info.status, finished.info.status) == ("KILLED", "SCHEDULED")
+    assert finished.data.tags["state"] == "trained, not published: `dvc repro` completes it"
+
+
+def test_a_run_that_is_taken_up_is_described_once(small: Path) -> None:
+    for _ in range(2):
+        process = long_training(small)
+        process.terminate()
+        process.communicate()
+    (run,) = runs(small)
+    assert run.info.status == "KILLED"
+    assert run.data.params["train.variant"] == "gan"
+    assert run.inputs
+    assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["mnist-train"]
 
 
 def test_a_second_stop_changes_nothing_and_a_third_ends_at_once(small: Path) -> None:

@@ -7,17 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import RESULT, ROOT, mlflow_process, run_python, run_stage, set_params
+from conftest import RESULT, mlflow_process, run_python, run_stage, set_params, start
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mnist_gan.tracking.address import Address, without_secrets
-
-PYTHONPATH = {"PYTHONPATH": str(ROOT / "src")}
+from mnist_gan.training import generators
 
 
 def runs(uri: str) -> list[Run]:
@@ -71,6 +69,7 @@ def last(folder: Path) -> str:
         ("", "sqlite:////checkout/mlflow.db"),
         ("sqlite:///other.db", "sqlite:////checkout/other.db"),
         ("sqlite:////abs/other.db", "sqlite:////abs/other.db"),
+        ("sqlite:///other.db?timeout=9", "sqlite:////checkout/other.db?timeout=9"),
         ("runs", "file:///checkout/runs"),
         ("./runs", "file:///checkout/runs"),
         ("file:///abs/runs", "file:///abs/runs"),
@@ -84,7 +83,7 @@ def last(folder: Path) -> str:
 def test_an_address_means_one_thing_everywhere(uri: str, meant: str) -> None:
     address = Address.of(uri, Path("/checkout"))
     assert address.uri == meant
-    assert "secret" not in address.shown
+    assert "secret" not in without_secrets(address.uri)
     if "%40" in uri:
         assert (address.username, address.password) == ("me", "se@cret")
 
@@ -174,35 +173,52 @@ def test_a_store_of_another_mlflow_is_one_line(checkout: Path, version: str) -> 
         database.execute("UPDATE alembic_version SET version_num = ?", (version,))
     done = run_stage("publish", checkout)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: MLflow at sqlite:///")
+    assert done.stderr.startswith("error: MLflow at mlflow.db cannot be used: ")
     assert done.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The URI and process of a real tracking server, with a worker."""
-    with mlflow_process(
-        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
-        *("--artifacts-destination", str(workspace / "server")),
-        folder=workspace,
-    ) as server:
-        yield server
+def test_a_database_that_the_ui_made_first_is_used(checkout: Path) -> None:
+    """As by `make ui` before the first training: MLflow's tables, and no experiment of ours."""
+    for path in (checkout / "mlflow.db", checkout / "mlruns"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    MlflowClient(f"sqlite:///{checkout}/mlflow.db").search_experiments()
+    assert "(recreated)" in run_stage("publish", checkout).stdout
+    (run,) = runs(f"sqlite:///{checkout}/mlflow.db")
+    assert run.info.artifact_uri.startswith(str(checkout))
+
+
+def test_a_champion_that_cannot_be_looked_up_is_not_taken_for_gone(checkout: Path) -> None:
+    uri = f"sqlite:///{checkout}/mlflow.db"
+    assert run_stage("promote", checkout).returncode == 0
+    before = MlflowClient(uri).get_model_version_by_alias("mnist-gan", "champion").run_id
+    with sqlite3.connect(checkout / "mlflow.db") as database:
+        database.execute("ALTER TABLE latest_metrics RENAME TO elsewhere")
+    done = run_stage("promote", checkout)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow fails: ")
+    assert MlflowClient(uri).get_model_version_by_alias("mnist-gan", "champion").run_id == before
 
 
 def start_training(folder: Path, uri: str, epochs: int) -> "subprocess.Popen[str]":
+    """A training with one checkpoint, which goes on for more than a second."""
     set_params(folder, variants__gan__epochs=epochs, train__checkpoint_interval=epochs)
-    training = subprocess.Popen(
-        [sys.executable, "-m", "mnist_gan", "train"],
-        cwd=folder,
-        env=os.environ | PYTHONPATH | {"MLFLOW_TRACKING_URI": uri},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    training = start(folder, MLFLOW_TRACKING_URI=uri)
     while not list(folder.glob(".unfinished/*/state.safetensors")):
         assert training.poll() is None, training.communicate()
         time.sleep(0.05)
     time.sleep(1)
     return training
+
+
+def test_training_outlives_its_server(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    uri, process = server
+    training = start_training(small, uri, 150)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, errors = training.communicate()
+    assert training.returncode == 0, errors
+    assert errors.count("tracking lost, training goes on") == 1
+    assert "Traceback" not in errors
+    assert generators.FINAL.exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])

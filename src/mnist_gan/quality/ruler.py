@@ -31,16 +31,18 @@ class Ruler:
     """Of the validation images in the judge's space: ``measures.neighbour_distances(validation, 5)``."""
     floor: dict[str, Any]
     """What ``report`` says of the validation images: no generator can be expected to be better."""
+    made_of: str
+    """Names the frozen networks and the real images, on whatever machine."""
 
     @classmethod
-    def of(cls, test: Seen, training: Seen) -> "Ruler":
+    def of(cls, test: Seen, training: Seen, made_of: str) -> "Ruler":
         """The ruler that has these real images."""
         held_out = len(test.probabilities)
         validation = training[-held_out:]
         neighbours = measures.neighbour_distances(validation.features["judge"], 5)
         # The floor's images must not be among those that they could be copies of.
-        apart = cls(_spaces(test, training[:-held_out]), test.probabilities, neighbours, {})
-        return cls(_spaces(test, training), test.probabilities, neighbours, apart.report(validation))
+        apart = cls(_spaces(test, training[:-held_out]), test.probabilities, neighbours, {}, made_of)
+        return cls(_spaces(test, training), test.probabilities, neighbours, apart.report(validation), made_of)
 
     @property
     def validation(self) -> Tensor:
@@ -49,8 +51,7 @@ class Ruler:
 
     def name(self, samples: int, seed: int) -> str:
         """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
-        kept = sha256(TENSORS.read_bytes())
-        return sha256(f"{measures.VERSION} {kept} {samples} {seed}".encode())[:12]
+        return sha256(f"{measures.VERSION} {self.made_of} {samples} {seed}".encode())[:12]
 
     def follow(self, generated: Seen) -> dict[str, float]:
         """The measures that are followed through the training, against the validation images."""
@@ -80,7 +81,7 @@ class Ruler:
             f"{name}.{part}": tensor for name, space in self.spaces.items() for part, tensor in vars(space).items()
         }
         tensors |= {"probabilities": self.probabilities, "validation_neighbours": self.validation_neighbours}
-        write_tensors(TENSORS, tensors)
+        write_tensors(TENSORS, tensors, {"made_of": self.made_of})
         write_json(FLOOR, self.floor)
 
 
@@ -91,12 +92,12 @@ def read() -> Ruler:
         UserError: it is missing or damaged.
     """
     try:
-        tensors, _ = read_tensors(TENSORS)
+        tensors, about = read_tensors(TENSORS)
         spaces = {
             name: Space(**{part: tensors[f"{name}.{part}"] for part in Space.__dataclass_fields__}) for name in SPACES
         }
         floor = json.loads(FLOOR.read_text())
-        return Ruler(spaces, tensors["probabilities"], tensors["validation_neighbours"], floor)
+        return Ruler(spaces, tensors["probabilities"], tensors["validation_neighbours"], floor, about["made_of"])
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{TENSORS.parent} cannot be read ({error}): `dvc repro ruler` makes it") from None
 

@@ -51,7 +51,7 @@ def draw(groups: Sequence[Configuration]) -> dict[str, bytes]:
             epochs = run.history("epoch")
             seconds = training_seconds(epochs)
             for chart, axis in axes.items():
-                if chart.x == SECOND and ("recreated" in run.tags or run.params["train.init_from"] != "none"):
+                if chart.x == SECOND and ("recreated" in run.tags or run.start):
                     continue
                 steps, y, _ = run.history(chart.metric)
                 x = np.interp(steps, epochs[0], seconds if chart.x == SECOND else epochs[1])

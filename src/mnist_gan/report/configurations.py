@@ -51,7 +51,7 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     tags = [tag for tag in ENVIRONMENT if len({run.tags[tag] for run in runs}) > 1]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
-        given = [name for name in names if run.params.get(name, "none") != "none"]
+        given = [name for name in names if name in run.params and (name != "train.init_from" or run.start)]
         rest = [f"{name.partition('.')[2]} {run.params[name]}" for name in given]
         label = ", ".join([run.params["train.variant"], *rest, *(run.tags[tag] for tag in tags)])
         groups.setdefault(label, {})[run.params["train.seed"]] = run

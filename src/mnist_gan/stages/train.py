@@ -3,23 +3,17 @@
 import sys
 from pathlib import Path
 
-from torch import Tensor
-
 from mnist_gan import config, pipeline, variants
 from mnist_gan.data.mnist import digest, read_prepared
-from mnist_gan.errors import UserError
 from mnist_gan.files import sha256, write_csv, write_json
 from mnist_gan.progress import progress
 from mnist_gan.tracking.live import live_run, stopped_runs_closed
 from mnist_gan.tracking.store import connect
-from mnist_gan.training import generators, hardware, unfinished
+from mnist_gan.training import generators, hardware, starts, unfinished
 from mnist_gan.training.engine import Engine
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.trainer import Trainer, curve
 from mnist_gan.training.unfinished import Unfinished
-
-STARTS = Path("models/starts")
-"""The ends of trainings that others go on from: files that DVC tracks."""
 
 
 def main() -> None:
@@ -42,15 +36,16 @@ def main() -> None:
         environment=engine.hardware.environment,
     )
     inputs = pipeline.inputs("train", params) | {"data": origin.data_sha256, **origin.environment}
-    if shared.init_from != config.NO_START:
-        inputs["start"] = sha256(start_path(shared.init_from).read_bytes())
+    start_file = starts.checked(shared, options.epochs)
+    if start_file:
+        inputs["start"] = sha256(start_file.read_bytes())
     with stopped_runs_closed(store), unfinished.exclusive(inputs) as mine:
         for message in unfinished.passed_over(inputs):
             say(message)
         if mine.finish:
             say(f"{origin.variant} is trained already: the result that waits in {mine.generator} is taken")
         else:
-            start = mine.read() or first_state(shared.init_from, engine)
+            start = mine.read() or (generators.read_training(start_file) if start_file else None)
             done = int(start["steps"]) if start else 0
             say(opening(engine, origin, done))
             with (
@@ -59,35 +54,6 @@ def main() -> None:
             ):
                 Trainer(shared, engine, origin, mine, [run, shown]).train(start)
         leave(mine, origin, engine.epoch_steps)
-
-
-def start_path(name: str) -> Path:
-    """The file that ``train.init_from`` names.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = STARTS / name
-    if not path.is_file():
-        raise UserError(
-            f"train.init_from: {path} not found; `cp {generators.TRAINING} {path} && dvc add {path}` makes it of the "
-            "present result"
-        )
-    return path
-
-
-def first_state(name: str, engine: Engine) -> dict[str, Tensor] | None:
-    """The state that a training begins with where ``train.init_from`` is ``name``; None begins with nothing.
-
-    Raises:
-        UserError: the file is damaged, or there is nothing left to train.
-    """
-    if name == config.NO_START:
-        return None
-    state = generators.read_training(start_path(name))
-    if int(state["steps"]) == engine.total_steps:
-        raise UserError(f"train.init_from: {name} has these {engine.options.epochs} epochs already; raise epochs")
-    return state
 
 
 def leave(mine: Unfinished, origin: Origin, epoch_steps: int) -> None:

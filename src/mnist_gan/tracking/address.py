@@ -1,6 +1,5 @@
 """Where the tracking store is: one meaning of MLFLOW_TRACKING_URI everywhere, and the database of a checkout."""
 
-import os
 import re
 import sqlite3
 from collections.abc import Callable
@@ -39,8 +38,9 @@ class Address:
         """What ``uri`` means, any that MLflow takes; relative paths begin at ``root``, and nothing is its own store."""
         parts = urlsplit(uri)
         if not uri or parts.scheme == "sqlite":
-            database = root / (uri.partition(":///")[2] if uri else DATABASE)
-            return cls(f"sqlite:///{database}", database=database)
+            path, options, query = uri.partition(":///")[2].partition("?")
+            database = root / (path if uri else DATABASE)
+            return cls(f"sqlite:///{database}{options}{query}", database=database)
         if parts.scheme in ("http", "https"):
             host = parts.netloc.rpartition("@")[2]
             plain = urlunsplit(parts._replace(netloc=host, path=parts.path.rstrip("/")))
@@ -48,16 +48,6 @@ class Address:
         if parts.scheme in ("", "file") and uri not in NAMES:
             return cls((root / (unquote(parts.path) if parts.scheme else uri)).as_uri())
         return cls(uri)
-
-    @property
-    def shown(self) -> str:
-        """The address for people."""
-        return without_secrets(self.uri)
-
-
-def root() -> Path:
-    """The checkout; DVC_ROOT names it also where DVC runs an experiment in a temporary folder."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def without_secrets(text: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mnist_gan.data.images import grid
 from mnist_gan.tracking.run import Point, TrackedRun, window_means, window_of
-from mnist_gan.tracking.store import Store, limit_requests, reason
+from mnist_gan.tracking.store import Store, limit_requests, reason, store_failures_in_one_line
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.unfinished import Unfinished
 
@@ -42,9 +42,10 @@ def live_run(store: Store, training: Unfinished, origin: Origin, epoch_steps: in
 
     After a stop it is left as it is: ``Store.close_stopped`` sets it to KILLED once the training's lock is free.
     """
-    run, known = store.begin(training.training.id, origin)
+    with store_failures_in_one_line():
+        run, known = store.begin(training.training.id, origin)
+        live = LiveRun(run, origin.record, epoch_steps, run.logged_steps(), run.sampled_steps())
     monitor = SystemMetricsMonitor(run.id, sampling_interval=INTERVAL_S, resume_logging=known)
-    live = LiveRun(run, origin.record, epoch_steps, run.logged_steps(), run.sampled_steps())
     monitor.start()
     try:
         yield live

@@ -12,7 +12,7 @@ from mnist_gan.data.images import grid
 from mnist_gan.tracking.run import CONTENT_TAG, STATE_TAG, Point, TrackedRun, training_tags, window_means, window_of
 from mnist_gan.tracking.store import Store
 from mnist_gan.training.generators import Checkpoint, samples_of
-from mnist_gan.training.unfinished import Unfinished, finished, locked
+from mnist_gan.training.unfinished import Unfinished, finished, locked, remove
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def publish(store: Store, result: Result) -> tuple[TrackedRun, str]:
             _complete(run, result, training)
             run = run.reread()
         if training:
-            training.remove()
+            remove(training.folder)
     return run, state
 
 

@@ -77,6 +77,12 @@ class TrackedRun:
         """SHA-256 of the run's final generator."""
         return self.tags[CONTENT_TAG]
 
+    @property
+    def start(self) -> str:
+        """What the training went on from; empty where that was nothing."""
+        name = self.params.get("train.init_from", "none")
+        return "" if name.lower() == "none" else name
+
     @cached_property
     def quality(self) -> dict[str, float]:
         """All measures of the result, by name.

@@ -25,13 +25,13 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_gan.errors import UserError
+from mnist_gan.files import root
 from mnist_gan.tracking.address import (
     ARTIFACTS,
     DATABASE,
     Address,
     make_database,
     move_artifacts,
-    root,
     without_secrets,
 )
 from mnist_gan.tracking.run import CONTENT_TAG, TRAINING_TAG, TrackedRun
@@ -85,12 +85,11 @@ class Store:
         Raises:
             UserError: the store takes no files.
         """
-        with store_failures_in_one_line():
-            known = self.of_training(training_id)
-            if known:
-                known.begin_again()
-                self._describe(known, origin)  # a stop may have come before it was
-            run = known or self.create_run(origin, {TRAINING_TAG: training_id})
+        known = self.of_training(training_id)
+        if known:
+            known.begin_again()
+            self._describe(known, origin)  # a stop may have come before it was
+        run = known or self.create_run(origin, {TRAINING_TAG: training_id})
         try:
             run.log_files({"params.yaml": Path("params.yaml")})
         except Exception as error:
@@ -143,7 +142,7 @@ class Store:
     def close_stopped(self) -> None:
         """Set the runs to KILLED whose training has stopped: RUNNING, with nobody at the training's lock."""
         with left_alone() as trainings:
-            for one in trainings:
+            for one in trainings.values():
                 if isinstance(one, Unfinished) and one.finish is None:
                     for run in self.search(
                         f"tags.{TRAINING_TAG} = '{one.training.id}' AND attributes.status = 'RUNNING'"
@@ -159,8 +158,10 @@ class Store:
         """The run with this id; None where the store does not have it, or it was deleted."""
         try:
             found = self.client.get_run(run_id)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
         return TrackedRun(self.client, found) if found.info.lifecycle_stage == LifecycleStage.ACTIVE else None
 
     def search(self, where: str) -> list[TrackedRun]:
@@ -220,25 +221,27 @@ def connect(*, live: bool = False) -> Store:
     """
     _set_up()
     limit_requests(TIMEOUT_S, retries=1)
-    address = Address.of(os.environ.get("MLFLOW_TRACKING_URI", ""), root())
-    mlflow.set_tracking_uri(address.uri)
-    if address.username:
-        MLFLOW_TRACKING_USERNAME.set(address.username)
-        MLFLOW_TRACKING_PASSWORD.set(address.password)
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
+        address = Address.of(named, root())
+        mlflow.set_tracking_uri(address.uri)
+        if address.username:
+            MLFLOW_TRACKING_USERNAME.set(address.username)
+            MLFLOW_TRACKING_PASSWORD.set(address.password)
         own = address.database == root() / DATABASE
         artifacts = str(root() / ARTIFACTS) if own else None
         if address.database:
             make_database(address.database, lambda uri: _open(uri, artifacts))
+        store = _open(address.uri, artifacts)
         if own and address.database:
             move_artifacts(address.database, EXPERIMENT)
-        store = _open(address.uri, artifacts)
         store.close_stopped()
     except UserError:
         raise
     except Exception as error:
         # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
-        raise UserError(f"MLflow at {address.shown} cannot be used: {reason(error)}") from None
+        where = without_secrets(named) or DATABASE
+        raise UserError(f"MLflow at {where} cannot be used: {reason(error)}") from None
     if not live:
         limit_requests(60, retries=2)
     return store

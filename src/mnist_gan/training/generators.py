@@ -110,14 +110,13 @@ def checkpoints() -> Iterator[Checkpoint]:
 
 def content_hash() -> str:
     """The name of this result: SHA-256 of the final generator's file."""
-    read()
     return sha256(FINAL.read_bytes())
 
 
 def finish(folder: Path, final: Checkpoint, state: Mapping[str, Tensor]) -> str:
     """Complete the result that ``folder`` holds the checkpoints of; returns the final generator's SHA-256."""
     write(folder / FINAL.name, final)
-    write_tensors(folder / TRAINING.name, state)
+    write_tensors(folder / TRAINING.name, state, {"variant": final.origin.variant, "epochs": final.epoch})
     return sha256((folder / FINAL.name).read_bytes())
 
 

@@ -153,9 +153,7 @@ class Trainer:
         try:
             engine.load(state)
         except (KeyError, RuntimeError):
-            raise UserError(
-                "train.init_from: is a training of another variant, latent_dim, image shape or device"
-            ) from None
+            raise UserError("train.init_from: is a training of another latent_dim, image shape or device") from None
         except ValueError as error:
             raise UserError(
                 f"train.init_from: is a training that ended at step {error}, which is beyond these "

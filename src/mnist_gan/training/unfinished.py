@@ -3,8 +3,7 @@
 Each lives in a folder of its own in .unfinished/, named by the hash of all that determines its result:
 
 training.json       an id that no other training has, and what determines the result
-state.safetensors   the engine's state, the record and the samples so far; as metadata the step and the seconds of
-                    training
+state.safetensors   the engine's state, the record and the samples so far, and the seconds of training
 generator/          the result so far, as ``generators`` lays it out
 finished.json       the training is over and generator/ is whole: which result it is, how long it took, when it ended
 
@@ -13,7 +12,6 @@ folder goes once ``publish`` has the result.
 """
 
 import json
-import os
 import re
 import shutil
 import time
@@ -27,7 +25,7 @@ from torch import Tensor
 
 from mnist_gan.config import Section
 from mnist_gan.errors import UserError
-from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
+from mnist_gan.files import read_tensors, root, sha256, write_json, write_tensors
 
 INTERVAL_S = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
@@ -65,8 +63,8 @@ class Unfinished:
         self.state = folder / "state.safetensors"
         try:
             self.training = Training.model_validate_json((folder / "training.json").read_text())
-            finished = folder / "finished.json"
-            self.finish = Finish.model_validate_json(finished.read_text()) if finished.exists() else None
+            over = folder / "finished.json"
+            self.finish = Finish.model_validate_json(over.read_text()) if over.exists() else None
         except (OSError, ValueError) as error:
             raise self._damaged(error) from None
         self._before, self._began = 0.0, time.monotonic()
@@ -100,12 +98,6 @@ class Unfinished:
         self.finish = Finish(generator=generator, seconds=round(self.seconds, 1), ended=time.time())
         write_json(self.folder / "finished.json", self.finish.model_dump())
 
-    def remove(self) -> None:
-        """Forget the training. It is out of the way at once; a stop in the middle leaves what the next call removes."""
-        self.folder.rename(_root() / f".removed-{self.training.id}")
-        for removed in _root().glob(".removed-*"):
-            shutil.rmtree(removed, ignore_errors=True)
-
     def _damaged(self, error: Exception) -> UserError:
         reason = str(error).splitlines()[0]
         return UserError(f"{self.folder} is damaged ({reason}): `rm -r {self.folder}` to train anew")
@@ -137,7 +129,7 @@ def finished(generator: str) -> Iterator[Unfinished | None]:
             trainings.append(Unfinished(folder))
     found = next((one for one in trainings if one.finish and one.finish.generator == generator), None)
     with locked(found.folder.name, "another process takes this result") if found else nullcontext():
-        yield found
+        yield found if found and found.folder.exists() else None
 
 
 @contextmanager
@@ -156,18 +148,25 @@ def locked(key: str, busy: str) -> Iterator[None]:
 
 
 @contextmanager
-def left_alone() -> Iterator[list["Unfinished | UserError"]]:
-    """The trainings that no process is at, or what is wrong with them; meanwhile none is taken up."""
-    found: list[Unfinished | UserError] = []
+def left_alone() -> Iterator[dict[Path, "Unfinished | UserError"]]:
+    """The folders that no process is at, with the training or what is wrong with it; meanwhile none is taken up."""
+    found: dict[Path, Unfinished | UserError] = {}
     with ExitStack() as locks:
         for folder in folders():
             with suppress(Timeout):
                 locks.enter_context(_lock(folder.name).acquire(blocking=False))
                 try:
-                    found.append(Unfinished(folder))
+                    found[folder] = Unfinished(folder)
                 except UserError as damaged:
-                    found.append(damaged)
+                    found[folder] = damaged
         yield found
+
+
+def remove(folder: Path) -> None:
+    """Forget a training. It is out of the way at once; a stop in the middle leaves what the next call removes."""
+    folder.rename(_root() / f".removed-{uuid.uuid4().hex}")
+    for removed in _root().glob(".removed-*"):
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def folders() -> list[Path]:
@@ -184,17 +183,17 @@ def passed_over(inputs: Mapping[str, str]) -> list[str]:
     """For each stopped training that ``inputs`` are not those of: why it is not taken up, and what can be done."""
     messages = []
     with left_alone() as trainings:
-        for other in trainings:
+        for folder, other in trainings.items():
             if isinstance(other, UserError):
                 messages.append(str(other))
-            elif other.folder.name != name(inputs) and other.finish is None and other.state.exists():
+            elif folder.name != name(inputs) and other.finish is None and other.state.exists():
                 theirs = other.training.inputs
                 differing = _differing(theirs, inputs)
                 reasons = ", ".join(_difference(key, theirs.get(key), inputs.get(key)) for key in differing)
                 messages.append(
                     f"an unfinished {theirs.get('train.variant')} is not taken up: {reasons}. "
                     f"It stays: {_way_back(differing, theirs)} goes on with it, "
-                    f"`rm -r {_root().name}/{other.folder.name}` discards it"
+                    f"`rm -r {_root().name}/{folder.name}` discards it"
                 )
     return messages
 
@@ -238,5 +237,5 @@ def _lock(key: str) -> FileLock:
 
 
 def _root() -> Path:
-    """The folder of all trainings; under DVC_ROOT, so that temporary experiments share it."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".unfinished"
+    """The folder of all trainings, which temporary experiments share."""
+    return root() / ".unfinished"
