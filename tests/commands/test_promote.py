@@ -164,7 +164,7 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
             ({"latents": [[0.0, 1.0]]}, "row 1: latents are 100 finite numbers"),
             ({"latents": [latents[0].tolist(), [1e300] * 100]}, "row 2: latents are 100 finite numbers"),
             ({"latents": [None]}, ""),
-            ({"other": [1]}, "give it a seed, or latents"),
+            ({"other": [1]}, "give it rows with a seed, or latents"),
             ({"seed": [-1]}, "row 1: a seed is a whole number from 0"),
             ({"seed": [2**70]}, ""),
             ({"seed": [3], "latents": [latents[0].tolist()]}, ""),

@@ -132,7 +132,7 @@ def test_the_browser_asks_who_one_is_and_shows_the_runs(
     (first, _) = published(team)
     address = f"{team.uri}/#/experiments/{first.info.experiment_id}/runs"
     # A page whose own address holds a password may ask for nothing: the browser learns it here.
-    browser.get(f"{as_user(team, 'ben')['MLFLOW_TRACKING_URI']}health")
+    browser.get(f"{as_user(team, 'ben')['MLFLOW_TRACKING_URI']}version")
     browser.get(address)
     WebDriverWait(browser, 60).until(
         lambda it: it.execute_script("return document.body.innerText").count("gan 2 epochs")

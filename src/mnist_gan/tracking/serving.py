@@ -42,6 +42,8 @@ class Artist(PythonModel):
         Raises:
             MlflowException: a row is neither, or both, or its seed or latents are none.
         """
+        if model_input.empty:  # MLflow drops the columns that the model's signature does not name
+            raise MlflowException.invalid_parameter_value("give it rows with a seed, or latents")
         rows = enumerate(model_input.to_dict("records"), start=1)
         drawn = images.generate(self.final.generator, torch.stack([self.latent(number, row) for number, row in rows]))
         pngs = [images.png(images.picture(image)) for image in drawn]
