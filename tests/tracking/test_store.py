@@ -36,9 +36,8 @@ def checkout(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return folder
 
 
-@pytest.mark.parametrize("name", ["with space", "100%", "ümlaut"])
-def test_a_checkout_takes_its_store_with_it(checkout: Path, name: str) -> None:
-    there = checkout.rename(checkout.with_name(name))
+def test_a_checkout_takes_its_store_with_it(checkout: Path) -> None:
+    there = checkout.rename(checkout.with_name("Übung #1's 100%"))
     assert "(up to date)" in run_stage("publish", there).stdout
     client = MlflowClient(f"sqlite:///{there}/mlflow.db")
     found = client.search_runs(["1"])
@@ -212,7 +211,7 @@ def start_training(folder: Path, uri: str, epochs: int) -> "subprocess.Popen[str
 
 def test_training_outlives_its_server(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
     uri, process = server
-    training = start_training(small, uri, 150)
+    training = start_training(small, uri, 60)
     os.killpg(process.pid, signal.SIGKILL)
     _, errors = training.communicate()
     assert training.returncode == 0, errors
@@ -241,7 +240,7 @@ def test_a_stop_is_quick_while_the_server_is_gone(
 def test_a_server_that_comes_back_has_one_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
     """It hangs from the middle of the training to its end."""
     uri, process = server
-    training = start_training(small, uri, 150)
+    training = start_training(small, uri, 60)
     os.killpg(process.pid, signal.SIGSTOP)
     _, errors = training.communicate()
     assert training.returncode == 0, errors
@@ -253,9 +252,9 @@ def test_a_server_that_comes_back_has_one_whole_run(small: Path, server: tuple[s
     assert run.info.status == "FINISHED"
     client = MlflowClient(uri)
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss_g")]
-    assert sorted(set(steps)) == list(range(1, 150 * 16 + 1))
+    assert sorted(set(steps)) == list(range(1, 60 * 16 + 1))
     pictures = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
-    assert any("+2400+" in path for path in pictures)
+    assert any("+960+" in path for path in pictures)
 
 
 def test_a_server_that_takes_no_files_is_said_at_the_start(small: Path) -> None:

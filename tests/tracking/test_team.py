@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from conftest import RESULT, ROOT, make_checkout, make_small, mlflow_process, run_python, run_stage, set_params
+from conftest import RESULT, ROOT, make_checkout, make_small, mlflow_process, run_python, run_stage, set_params, start
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.ui import WebDriverWait
-from server import Server, programs, team_server
+from server import Server, database, programs, team_server
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,28 @@ def test_the_browser_asks_who_one_is_and_shows_the_runs(
     WebDriverWait(browser, 60).until(
         lambda it: it.execute_script("return document.body.innerText").count("gan 2 epochs")
     )
+
+
+def test_two_first_starts_at_once_in_a_database(small_inputs: Path, tmp_path: Path) -> None:
+    """Without a server before it: MLflow makes its tables in each process."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with database(tmp_path / "postgres") as (uri, password):
+        processes = []
+        for seed in (0, 1):
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            make_checkout(folder)
+            make_small(small_inputs, folder)
+            set_params(folder, train__seed=seed)
+            processes.append(start(folder, MLFLOW_TRACKING_URI=uri, PGPASSWORD=password))
+        for process in processes:
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PGPASSWORD", password)
+            found = MlflowClient(uri).search_runs(["1"])
+            assert sorted(run.data.params["train.seed"] for run in found) == ["0", "1"]
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def nobody(*_): yield Nobody()
 sys.modules["mnist_gan.progress"].progress = nobody
 sys.modules["mnist_gan.tracking.live"].live_run = nobody
 sys.modules["mnist_gan.tracking.live"].stopped_runs_closed = nobody
-sys.modules["mnist_gan.tracking.store"].connect = lambda **_: None
+sys.modules["mnist_gan.tracking.store"].connect = lambda: None
 sys.modules["mnist_gan.tracking.published"].read_training = None
 from mnist_gan.__main__ import run_as_program
 from mnist_gan.stages.train import main

@@ -7,5 +7,6 @@ from mnist_gan.training import starts
 def main() -> None:
     """Read params.yaml, and leave nothing."""
     params = config.load()
-    options = {name: variants.parse(name, section) for name, section in params.variants.items()}
-    starts.checked(params.train, options[params.train.variant].epochs)
+    for name, section in params.variants.items():
+        variants.parse(name, section)
+    starts.checked(params)

@@ -22,7 +22,7 @@ def main() -> None:
     shared = params.train
     options = variants.parse(shared.variant, params.variant)
     hardware.configure(shared.deterministic)
-    store = connect(live=True)
+    store = connect()
     split = read_prepared("train")
     engine = Engine(shared, options, split.images)
     channels, height, width = split.images.shape[1:]
@@ -36,7 +36,7 @@ def main() -> None:
         environment=engine.hardware.environment,
     )
     inputs = pipeline.inputs("train", params) | {"data": origin.data_sha256, **origin.environment}
-    start_file = starts.checked(shared, options.epochs)
+    start_file = starts.checked(params)
     if start_file:
         inputs["start"] = sha256(start_file.read_bytes())
     with stopped_runs_closed(store), unfinished.exclusive(inputs) as mine:

@@ -2,13 +2,14 @@
 
 import re
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from filelock import FileLock
+from sqlalchemy import NullPool, create_engine, text
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
@@ -21,6 +22,8 @@ PLACES = (
     ("model_versions", "storage_location"),
 )
 """The columns of MLflow's database that name files."""
+ADVISORY_LOCK = 0x6D6E6973745F6761
+"""A number that no other program is likely to lock in a database."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ def make_database(database: Path, fill: Callable[[str], object]) -> None:
             left.unlink()
         fill(f"sqlite:///{aside}")
         aside.rename(database)
+
+
+@contextmanager
+def alone_in(uri: str) -> Iterator[None]:
+    """Make MLflow's tables in a PostgreSQL database while no other first start does: MLflow has no lock of its own."""
+    if not uri.startswith("postgres"):
+        yield
+        return
+    with create_engine(uri, poolclass=NullPool).connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))  # the end of the connection frees it
+        yield
 
 
 def move_artifacts(database: Path, experiment: str) -> str:

@@ -22,7 +22,7 @@ from mnist_gan.training.unfinished import Unfinished
 INTERVAL_S = 5
 """Seconds between two offers to the store."""
 PATIENCE_S = 3
-"""The most seconds that the end of a training waits until all is offered."""
+"""The most seconds that the end of a training waits until all is offered, or a request of the other thread takes."""
 
 
 @contextmanager
@@ -44,7 +44,9 @@ def live_run(store: Store, training: Unfinished, origin: Origin, epoch_steps: in
     """
     with store_failures_in_one_line():
         run, known = store.begin(training.training.id, origin)
-        live = LiveRun(run, origin.record, epoch_steps, run.logged_steps(), run.sampled_steps())
+        logged, sampled = run.logged_steps(), run.sampled_steps()
+    limit_requests(PATIENCE_S, retries=1)
+    live = LiveRun(run, origin.record, epoch_steps, logged, sampled)
     monitor = SystemMetricsMonitor(run.id, sampling_interval=INTERVAL_S, resume_logging=known)
     monitor.start()
     try:
@@ -128,10 +130,10 @@ class LiveRun:
             self._report(error)
 
     def stop(self) -> None:
-        """Offer what is left once more, for PATIENCE_S at most."""
+        """Offer what is left once more, for PATIENCE_S at most; a store that is lost is not waited for."""
         self.over = True
         self.due.set()
-        self.thread.join(PATIENCE_S)
+        self.thread.join(0 if self.lost else PATIENCE_S)
 
     def _work(self) -> None:
         while True:

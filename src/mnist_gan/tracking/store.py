@@ -30,6 +30,7 @@ from mnist_gan.tracking.address import (
     ARTIFACTS,
     DATABASE,
     Address,
+    alone_in,
     make_database,
     move_artifacts,
     without_secrets,
@@ -67,8 +68,8 @@ EXPERIMENT_TAGS = {
     # What the UI opens in: charts and runs, not traces of language models.
     "mlflow.experimentKind": "custom_model_development",
 }
-TIMEOUT_S = 3
-"""Seconds that a request may take when nothing else can go on, as a training can."""
+OPENING_S = 9
+"""Seconds that a server may take for its first answers."""
 PUBLISHED = "attributes.status = 'FINISHED' AND tags.published != ''"
 
 
@@ -210,17 +211,14 @@ class Store:
         return chosen
 
 
-def connect(*, live: bool = False) -> Store:
+def connect() -> Store:
     """Open the store at MLFLOW_TRACKING_URI, by default mlflow.db in the checkout.
-
-    Args:
-        live: nothing may wait for the store longer than TIMEOUT_S, as a training goes on without it.
 
     Raises:
         UserError: the store does not answer within ten seconds, or cannot be used.
     """
     _set_up()
-    limit_requests(TIMEOUT_S, retries=1)
+    limit_requests(OPENING_S, retries=0)
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
         address = Address.of(named, root())
@@ -232,7 +230,8 @@ def connect(*, live: bool = False) -> Store:
         artifacts = str(root() / ARTIFACTS) if own else None
         if address.database:
             make_database(address.database, lambda uri: _open(uri, artifacts))
-        store = _open(address.uri, artifacts)
+        with alone_in(address.uri):
+            store = _open(address.uri, artifacts)
         if own and address.database:
             move_artifacts(address.database, EXPERIMENT)
         store.close_stopped()
@@ -242,8 +241,7 @@ def connect(*, live: bool = False) -> Store:
         # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
         where = without_secrets(named) or DATABASE
         raise UserError(f"MLflow at {where} cannot be used: {reason(error)}") from None
-    if not live:
-        limit_requests(60, retries=2)
+    limit_requests(60, retries=2)
     return store
 
 
@@ -294,8 +292,16 @@ def store_failures_in_one_line() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what an exception says, without a secret."""
+    """What went wrong, in one line without a secret: what the system said, or else what the library said first."""
+    cause: BaseException | None = error
+    while cause:
+        # requests' and urllib3's errors say "max retries exceeded" of a refused connection, and more of the like.
+        error, cause = _by_system(cause) or error, cause.__cause__ or cause.__context__
     return without_secrets((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def _by_system(error: BaseException) -> Exception | None:
+    return error if isinstance(error, OSError) and error.errno else None
 
 
 def user() -> str:

@@ -114,23 +114,18 @@ class Engine:
             name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in self._tensors().items()
         }
-        position = {"steps": torch.tensor(self.steps), "position": torch.tensor(self.steps % self.epoch_steps)}
-        return state | position | {"order": self.order.cpu(), "random": self._random()}
+        return state | {"steps": torch.tensor(self.steps), "order": self.order.cpu(), "random": self._random()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned.
 
         Raises:
-            KeyError, RuntimeError: the state is of another training.
-            ValueError: it does not end where an epoch of this training does.
+            RuntimeError: the state is of a training on another kind of device.
         """
-        steps = int(state["steps"])
-        if steps > self.total_steps or steps % self.epoch_steps != int(state["position"]):
-            raise ValueError(steps)
         for name, tensor in self._tensors().items():
             tensor.copy_(state[name])
         self.order = state["order"].to(self.device)
-        self.steps = steps
+        self.steps = int(state["steps"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"])
         else:

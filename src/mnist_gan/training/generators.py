@@ -24,6 +24,17 @@ TRAINING = FOLDER / "training.safetensors"
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What must be equal for one training to go on from another's end."""
+
+    variant: str
+    batch_size: int
+    latent_dim: int
+    channels: int
+    img_size: int
+
+
+@dataclass(frozen=True)
 class Origin:
     """How a generator was made; stored in its file, so that the file alone rebuilds it."""
 
@@ -44,6 +55,12 @@ class Origin:
     def latent_dim(self) -> int:
         """Length of a latent vector."""
         return int(self.shared["latent_dim"])
+
+    @property
+    def layout(self) -> Layout:
+        """What a training that goes on from the end of this one must have, too."""
+        channels, height, _ = self.image_shape
+        return Layout(self.variant, int(self.options["batch_size"]), self.latent_dim, channels, height)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -116,7 +133,7 @@ def content_hash() -> str:
 def finish(folder: Path, final: Checkpoint, state: Mapping[str, Tensor]) -> str:
     """Complete the result that ``folder`` holds the checkpoints of; returns the final generator's SHA-256."""
     write(folder / FINAL.name, final)
-    write_tensors(folder / TRAINING.name, state, {"variant": final.origin.variant, "epochs": final.epoch})
+    write_tensors(folder / TRAINING.name, state, {"layout": asdict(final.origin.layout), "epochs": final.epoch})
     return sha256((folder / FINAL.name).read_bytes())
 
 

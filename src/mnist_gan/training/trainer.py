@@ -152,13 +152,8 @@ class Trainer:
         engine = self.engine
         try:
             engine.load(state)
-        except (KeyError, RuntimeError):
-            raise UserError("train.init_from: is a training of another latent_dim, image shape or device") from None
-        except ValueError as error:
-            raise UserError(
-                f"train.init_from: is a training that ended at step {error}, which is beyond these "
-                f"{engine.options.epochs} epochs or no whole epoch of {engine.epoch_steps} steps"
-            ) from None
+        except RuntimeError:
+            raise UserError("train.init_from: is a training on another kind of device") from None
         if engine.steps:
             self.record[: engine.steps] = state["losses"]
             self.show_losses(0, state["losses"])
