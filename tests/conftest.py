@@ -35,8 +35,8 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count())}
-"""As many threads as there are cores, for what must hold with several."""
+AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count()), "GOMP_SPINCOUNT": "0"}
+"""As many threads as there are cores, for what must hold with several; beside other tests, they must not spin."""
 
 # A shell that starts the tests in the background has them ignore SIGINT, and their children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -237,7 +237,7 @@ def mlflow_process(
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
