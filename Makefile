@@ -18,7 +18,7 @@ repro: $(INSTALLED)  ## bring every stage up to date: data, training, pictures, 
 	dvc repro
 
 VARIANTS ?= r3gan gan=100 dcgan=10
-SEEDS ?= 0 1 2
+SEEDS ?= 0 1 2 3 4
 
 compare: $(INSTALLED)  ## train VARIANTS (name or name=epochs) with SEEDS and report who is better
 	python -m mnist_gan sweep --variants $(VARIANTS) --seeds $(SEEDS)

@@ -156,8 +156,9 @@ def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.chdir(folder)
                 data.write_prepared(name, part)
         (folder / "models").mkdir()
-        for frozen in ("judge", "autoencoder"):
-            shutil.copy(ROOT / f"models/{frozen}.safetensors", folder / "models")
+        shutil.copytree(ROOT / "models/judges", folder / "models/judges")
+        shutil.copy(ROOT / "models/autoencoder.safetensors", folder / "models")
+        set_params(folder, evaluate__samples=1000)
         done = run_stage("ruler", folder)
         assert done.returncode == 0, done.stderr
 
@@ -177,7 +178,7 @@ def make_small(small_inputs: Path, folder: Path) -> None:
         shutil.copytree(small_inputs / name, folder / name)
     set_params(
         folder, prepare__img_size=16,
-        train__variant="gan", train__sample_interval=4, train__checkpoint_interval=1, train__device="cpu",
+        train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",
         variants__gan__epochs=2, variants__gan__batch_size=64,
         variants__dcgan__epochs=2, variants__dcgan__batch_size=64,
         variants__r3gan__epochs=2, evaluate__samples=1000,

@@ -16,7 +16,7 @@ from typing import NoReturn
 from mnist_gan.errors import UserError
 
 STAGES = sorted(path.stem for path in Path(__file__).parent.glob("stages/[a-z]*.py"))
-COMMANDS = ["compare", "promote", "sweep", "trainings"]
+COMMANDS = ["calibrate", "compare", "promote", "sweep", "trainings"]
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

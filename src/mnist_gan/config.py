@@ -60,7 +60,7 @@ class PrepareConfig(Section):
 
 
 class FrozenConfig(Section):
-    """Training of a network that measures quality: the judge and the autoencoder."""
+    """Training of a network that measures quality: a judge or the autoencoder."""
 
     seed: Seed
     epochs: Count
@@ -74,7 +74,7 @@ class TrainConfig(Section):
     variant: VariantName
     latent_dim: Annotated[int, Field(ge=1, le=10_000)]
     sample_interval: Count
-    checkpoint_interval: Count
+    checkpoints: Count
     seed: Seed
     device: Device
     precision: Precision
@@ -101,7 +101,7 @@ class Config(Section):
 
     download: DownloadConfig
     prepare: PrepareConfig
-    judge: FrozenConfig
+    judges: FrozenConfig
     autoencoder: FrozenConfig
     train: TrainConfig
     variants: dict[str, dict[str, Any]]

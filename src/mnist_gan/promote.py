@@ -1,17 +1,18 @@
 """Register the best generator, and make it the champion if it beats the present one.
 
 The best is the one nearest to the validation images. The test images, which have no part in that choice, decide whether
-it beats the champion: its distance must lie below the champion's by more than the 95% bootstrap intervals of both.
+it beats the champion: it must be nearer to them by the judges and by the autoencoder, beyond the 95% intervals, copy no
+training images, draw every digit that the champion draws, and as many ways of writing them.
 """
 
 import argparse
 from collections.abc import Sequence
 
 from mnist_gan.errors import UserError
-from mnist_gan.quality.panel import Estimate
+from mnist_gan.quality import verdict
 from mnist_gan.tracking import registry
 from mnist_gan.tracking.published import measured_alike
-from mnist_gan.tracking.run import PRIMARY, VALIDATION, TrackedRun
+from mnist_gan.tracking.run import VALIDATION, TrackedRun
 from mnist_gan.tracking.store import connect, store_failures_in_one_line
 
 
@@ -60,29 +61,16 @@ def best(published: Sequence[TrackedRun], holder: TrackedRun | None) -> TrackedR
 
 def decide(candidate: TrackedRun, holder: TrackedRun | None) -> tuple[bool, str]:
     """Whether ``candidate`` is to be champion in the place of ``holder``, and why."""
-    if holder is None:
-        return True, "there was none before"
-    if candidate.content_hash == holder.content_hash:
+    if holder and candidate.content_hash == holder.content_hash:
         return False, "it is the champion already"
-    if not measured_alike([candidate, holder]):
+    if holder and not measured_alike([candidate, holder]):
         return (
             False,
             f"{describe(holder)}, the present one, was measured differently, so that they do not compare",
         )
-    new, old = candidate.estimate(PRIMARY), holder.estimate(PRIMARY)
-    distances = f"Fréchet distance {interval(new)} against {interval(old)} of the present one, {describe(holder)}"
-    if new.high < old.low:
-        return True, f"{distances}: the intervals are apart"
-    if new.low > old.high:
-        return False, f"{distances}: it is worse"
-    return False, f"{distances}: the intervals overlap, so that the evidence is not enough"
+    return verdict.crown(candidate.quality, holder.quality if holder else None)
 
 
 def describe(run: TrackedRun) -> str:
     """The run in a few words."""
     return f"{run.name}, generator {run.content_hash[:12]}"
-
-
-def interval(estimate: Estimate) -> str:
-    """An estimate with its interval."""
-    return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"

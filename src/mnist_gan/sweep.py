@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="epochs are those of params.yaml unless given",
     )
-    made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2])
+    made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2, 3, 4])
     made.add_argument("--jobs", type=jobs, default=1, help="trainings at a time; more than one have one thread each")
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made

@@ -1,11 +1,11 @@
-"""The judge knows digits, and is made again from its seed."""
+"""The judges know digits, and are made again from their seeds."""
 
 import hashlib
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_stage
+from conftest import ROOT, run_stage, set_params
 
 from mnist_gan import config
 from mnist_gan.config import FrozenConfig
@@ -20,14 +20,18 @@ def weights_hash(made: judge.Judge) -> str:
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in made.state_dict().values())).hexdigest()
 
 
-def test_the_committed_judge_is_right(test_split: Split) -> None:
-    assert judge.accuracy(judge.read(), test_split) >= 0.993
+def test_the_committed_judges_are_right_and_different(test_split: Split) -> None:
+    judges = judge.read()
+    assert len({weights_hash(one) for one in judges}) == judge.COUNT
+    assert min(judge.accuracy([one], test_split) for one in judges) >= 0.993
+    assert judge.accuracy(judges, test_split) >= 0.995
 
 
 def test_features_have_a_unit(test_split: Split) -> None:
-    features = judge.opinion(judge.read(), test_split.images).features
-    assert features.shape == (10000, judge.FEATURES)
-    assert 20 < torch.cov(features.T.double()).trace() < 100
+    for one in judge.read():
+        features = judge.features(one, test_split.images)
+        assert features.shape == (10000, judge.FEATURES)
+        assert 20 < torch.cov(features.T.double()).trace() < 100
 
 
 def test_the_seed_determines_the_judge(train_split: Split) -> None:
@@ -38,32 +42,32 @@ def test_the_seed_determines_the_judge(train_split: Split) -> None:
 
 
 def test_a_poor_judge_is_not_written(small: Path) -> None:
-    before = judge.PATH.read_bytes()
-    done = run_stage("judge", small)
+    before = [path.read_bytes() for path in judge.PATHS]
+    set_params(small, judges__epochs=1)
+    done = run_stage("judges", small)
     assert done.returncode == 1
     assert done.stderr.startswith("error: accuracy ")
     assert done.stderr.count("\n") == 1
-    assert judge.PATH.read_bytes() == before
+    assert [path.read_bytes() for path in judge.PATHS] == before
 
 
 def test_a_damaged_judge_is_named(small: Path) -> None:
-    judge.PATH.write_bytes(b"no weights")
-    with pytest.raises(UserError, match=r"models/judge\.safetensors cannot be read"):
+    judge.PATHS[3].write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"models/judges/judge-3\.safetensors cannot be read"):
         judge.read()
 
 
 def test_sizes_and_colours_are_judged_alike(test_split: Split) -> None:
     images = test_split.images[:200]
-    referee = judge.read()
-    coloured = judge.opinion(referee, images.expand(-1, 3, -1, -1)).probabilities
-    torch.testing.assert_close(coloured, judge.opinion(referee, images).probabilities)
+    first = judge.read()[0]
+    coloured = judge.features(first, images.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(coloured, judge.features(first, images))
     doubled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    right = judge.opinion(referee, doubled).probabilities.argmax(1) == test_split.labels[:200]
-    assert right.double().mean() > 0.98
+    assert judge.accuracy([first], Split(doubled, test_split.labels[:200])) > 0.98
 
 
 @pytest.mark.slow
 def test_the_committed_judge_is_made_by_its_stage(train_split: Split, test_split: Split) -> None:
     """The same seed gives an equally good judge on any machine; equal bits only on an equal one."""
-    made = judge.train(config.load(ROOT / "params.yaml").judge, train_split, lambda *_: None)
-    assert judge.accuracy(made, test_split) >= 0.993
+    made = judge.train(config.load(ROOT / "params.yaml").judges, train_split, lambda *_: None)
+    assert judge.accuracy([made], test_split) >= 0.993

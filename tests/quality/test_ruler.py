@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import read_split, run_stage
 
 from mnist_gan.errors import UserError
@@ -14,19 +13,21 @@ from mnist_gan.quality.sight import Eyes
 
 def test_a_ruler_that_is_read_measures_as_the_one_that_was_written(small: Path) -> None:
     look = Eyes()
-    test, training = (look(read_split(small, name).images) for name in ("test", "train"))
-    made, read = Ruler.of(test, training, ruler.read().made_of), ruler.read()
+    test, training = (read_split(small, name) for name in ("test", "train"))
+    read = ruler.read()
+    made = Ruler.of(look(test.images), test.labels, look(training.images), 1000, read.made_of)
     blurred = look(read_split(small, "test").images.roll(1, dims=3))
-    assert read.report(blurred) == made.report(blurred)
+    assert read.measure(blurred) == made.measure(blurred)
     assert read.follow(blurred) == made.follow(blurred)
     assert read.floor == made.floor
 
 
 def test_the_floor_is_no_copy_of_what_it_is_compared_with(small: Path) -> None:
     read = ruler.read()
-    torch.testing.assert_close(read.validation, read.spaces["judge"].training[-1000:])
-    assert read.floor["judge"]["copying"] < 0.9
-    assert read.report(Eyes()(read_split(small, "train").images[-1000:]))["judge"]["copying"] > 0.99
+    copied = read.measure(Eyes()(read_split(small, "train").images[-1000:]))
+    for space in ("judge", "autoencoder"):
+        assert read.floor[space]["copies"] == 0.01
+        assert copied[space]["copies"].value == 1
 
 
 @pytest.mark.parametrize("path", [ruler.TENSORS, ruler.FLOOR])

@@ -1,53 +1,162 @@
-"""Verdicts over seeds: clear cases, unclear ones, and what the intervals promise."""
+"""Verdicts over seeds and crowns: clear cases, unclear ones, broken guards, and what a verdict promises."""
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_gan.quality.verdict import contrasts, sentence
+from mnist_gan.quality.verdict import contrasts_of, crown, decide, holm, smallest_ratio
+
+SPACES = ("judge", "autoencoder")
+
+
+def result(judge: float, autoencoder: float | None = None, **others: float) -> dict[str, float]:
+    """A result with these distances, intervals of 5% to both sides, and otherwise the measures of real images."""
+    made = {f"digits/{digit}": 0.1 for digit in range(10)}
+    values = {"recall": 0.85, "coverage": 0.93, "copies": 0.01}
+    for space, digit in itertools.product(SPACES, range(10)):
+        made |= {f"{space}_{measure}/{digit}": 0.85 for measure in ("recall", "coverage")}
+    for space, distance in zip(SPACES, (judge, judge if autoencoder is None else autoencoder), strict=True):
+        made |= {f"{space}/{name}": value for name, value in values.items()} | {f"{space}/frechet_distance": distance}
+    made |= {name.replace("__", "/"): value for name, value in others.items()}
+    for name, value in list(made.items()):
+        made |= {f"interval/{name}/low": value * 0.95, f"interval/{name}/high": value * 1.05}
+    return made
+
+
+def results(judge: Sequence[float], autoencoder: Sequence[float] | None = None) -> list[dict[str, float]]:
+    """One a seed."""
+    return [result(a, b) for a, b in zip(judge, autoencoder or judge, strict=True)]
 
 
 def test_a_clear_difference_is_a_verdict() -> None:
-    distances = {"gan": [70.0, 80.0, 75.0], "dcgan": [7.0, 8.0, 7.2]}
-    (contrast,) = contrasts(distances)
-    assert (contrast.better, contrast.worse) == ("dcgan", "gan")
-    assert contrast.low < contrast.ratio < contrast.high
-    assert contrast.ratio == pytest.approx(stats.gmean(distances["gan"]) / stats.gmean(distances["dcgan"]))
-    assert contrast.p == stats.ttest_ind(*map(np.log, distances.values()), equal_var=False).pvalue
+    gan, dcgan = [70.0, 80.0, 75.0], [7.0, 8.0, 7.2]
+    verdict = decide({"gan": results(gan), "dcgan": results(dcgan)})
+    (contrast,) = verdict.contrasts
+    assert (contrast.better, contrast.worse, contrast.decided) == ("dcgan", "gan", True)
+    ratio = contrast.ratios["judge"]
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(stats.gmean(gan) / stats.gmean(dcgan))
+    assert contrast.p == ratio.p == stats.ttest_ind(np.log(gan), np.log(dcgan), equal_var=False).pvalue
     # The most extreme of the 20 ways to deal six distances to two sides, and its mirror image.
     assert contrast.permutation_p == pytest.approx(0.1)
-    said = sentence(distances)
-    assert said.startswith("dcgan is better: the Fréchet distance of gan is 10.1 times that of dcgan (95% interval ")
-    assert "Welch's t-test on log distances over 3 and 3 seeds, p = " in said
+    assert verdict.sentence.startswith(
+        "dcgan is better: the Fréchet distance of gan is 10.1 times that of dcgan by the judges (95% interval "
+    )
+    assert "3 and 3 seeds, p = " in verdict.sentence
 
 
 def test_overlapping_distances_are_no_verdict() -> None:
-    said = sentence({"gan": [10.0, 20.0, 15.0], "dcgan": [11.0, 18.0, 12.0]})
-    assert said.startswith("The evidence is not enough for a verdict: ")
-    assert "with 1 in the 95% interval" in said
+    said = decide({"gan": results([10.0, 20.0, 15.0]), "dcgan": results([11.0, 18.0, 12.0])}).sentence
+    assert said.startswith("The evidence is not enough for a winner: ")
 
 
-def test_the_unit_of_distance_does_not_matter() -> None:
-    distances = {"gan": [70.0, 80.0], "dcgan": [7.0, 8.0]}
-    assert sentence(distances) == sentence({name: [1000 * value for value in of] for name, of in distances.items()})
+def test_spaces_that_disagree_crown_nobody() -> None:
+    near, far = [7.0, 8.0, 7.2], [70.0, 80.0, 75.0]
+    said = decide({"gan": results(near, far), "dcgan": results(far, near)}).sentence
+    assert said.startswith("There is no winner: the judges put gan before dcgan, the autoencoder the other way round.")
 
 
-def test_one_seed_and_one_configuration_decide_nothing() -> None:
-    assert "gan was trained with one seed alone" in sentence({"gan": [70.0], "dcgan": [7.0, 8.0]})
-    assert sentence({"gan": [70.0, 71.0]}) == "There is nothing to decide: all runs have one configuration."
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"judge__copies": 0.3}, "it copies: up to 30.0% of its images"),
+        ({"digits__4": 0.002}, "one of its trainings does not draw the 4"),
+    ],
+)
+def test_a_broken_guard_is_no_verdict(broken: dict[str, float], words: str) -> None:
+    good, bad = results([70.0, 80.0, 75.0]), [*results([7.0, 8.0]), result(7.2, **broken)]
+    said = decide({"a": bad, "b": good}).sentence
+    assert said.startswith(f"There is no winner: a is nearest to the real images by the judges, but {words}")
 
 
-def test_the_best_of_three_must_beat_both() -> None:
-    near = {"a": [10.0, 11.0, 10.5], "b": [10.2, 11.1, 10.8], "c": [100.0, 110.0, 105.0]}
-    assert sentence(near).startswith("The evidence is not enough")
-    apart = near | {"b": [30.0, 31.0, 30.5]}
-    assert sentence(apart).startswith("a is better: the Fréchet distance of b is 2.91 times that of a")
-    assert "one of 3 pairs" in sentence(apart)
+def test_few_ways_of_writing_are_no_verdict() -> None:
+    few = [result(d, autoencoder__recall=r) for d, r in ((7.0, 0.20), (8.0, 0.21), (7.2, 0.19))]
+    many = [result(d, autoencoder__recall=r) for d, r in ((70.0, 0.80), (80.0, 0.81), (75.0, 0.79))]
+    said = decide({"few": few, "many": many}).sentence
+    assert "but each of its trainings draws fewer of the ways in which people write: recall at most 0.210" in said
+    assert "against at least 0.790 by the autoencoder" in said
+
+
+def test_the_unit_of_distance_and_the_order_do_not_matter() -> None:
+    gan, dcgan = [70.0, 80.0, 75.0], [7.0, 8.0, 7.2]
+    said = decide({"gan": results(gan), "dcgan": results(dcgan)})
+    assert decide({"dcgan": results(dcgan), "gan": results(gan)}) == said
+    thousand = {"gan": results([1000 * x for x in gan]), "dcgan": results([1000 * x for x in dcgan])}
+    assert decide(thousand).sentence == said.sentence
+
+
+def test_too_few_seeds_are_left_out_by_name() -> None:
+    three, other = results([70.0, 80.0, 75.0]), results([7.0, 8.0, 7.2])
+    said = decide({"gan": three, "stray": other[:1], "dcgan": other}).sentence
+    assert said.startswith("dcgan is better: ")
+    assert said.endswith("Left out, as a verdict needs 3 seeds: stray has 1.")
+    said = decide({"gan": three, "dcgan": other[:2]}).sentence
+    assert said == "There is no verdict: it needs 3 seeds of two configurations; dcgan has 2."
+    assert decide({"gan": three}).sentence == "There is nothing to decide: all runs have one configuration."
+
+
+@pytest.mark.parametrize("odd", [[0.0, 0.0, 0.0], [7.0, 7.0, 7.0], [0.0, 7.0, 8.0]])
+def test_distances_that_cannot_be_give_words(odd: list[float]) -> None:
+    said = decide({"a": results(odd), "b": results([70.0, 80.0, 75.0])})
+    assert said.sentence.startswith("There is no verdict: the distances of a are 0 or all the same")
+    assert said.contrasts == []
+
+
+def test_the_best_of_three_must_beat_both_and_a_third_takes_nothing_away() -> None:
+    near = {"a": results([10.0, 11.0, 10.5]), "b": results([10.2, 11.1, 10.8])}
+    far = {"c": results([100.0, 110.0, 105.0])}
+    said = decide(near | far).sentence
+    assert said.startswith("The evidence is not enough for a winner")
+    assert said.endswith("a is better than c.")
+    apart = near | {"b": results([12.0, 13.3, 12.5])}
+    two, three = decide(apart), decide(apart | far)
+    assert three.sentence.startswith("a is better: the Fréchet distance of b is 1.2 times that of a")
+    assert three.contrasts[0].adjusted_p == pytest.approx(two.contrasts[0].adjusted_p)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9]) == [0.9]
 
 
 def test_equal_configurations_are_rarely_told_apart() -> None:
-    """The promise of a 95% interval, over 400 comparisons of three seeds with three of one distribution."""
+    """What 5% promises, over 400 comparisons of three configurations of one distribution, of five seeds each."""
     rng = np.random.default_rng(0)
-    draws = rng.lognormal(3, 0.5, (400, 2, 3))
-    wrong = sum("is better" in sentence({"a": list(a), "b": list(b)}) for a, b in draws)
-    assert wrong / 400 < 0.08
+    wrong = 0
+    for draws in rng.lognormal(3, 0.5, (400, 3, 5)):
+        distances = {name: {key: list(values) for key in SPACES} for name, values in zip("abc", draws, strict=True)}
+        wrong += any(contrast.adjusted_p < 0.05 for contrast in contrasts_of(distances))
+    assert wrong / 400 < 0.075
+
+
+@pytest.mark.parametrize(
+    ("spread", "seeds", "ratio"), [(0.05, 3, 1.20), (0.05, 5, 1.12), (0.12, 3, 1.52), (0.12, 5, 1.30)]
+)
+def test_what_so_many_seeds_can_show(spread: float, seeds: int, ratio: float) -> None:
+    assert smallest_ratio(spread, seeds) == pytest.approx(ratio, abs=0.02)
+
+
+def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
+    old = result(5.5)
+    assert crown(old, None) == (True, "there was none before")
+    assert crown(result(4.5, 4.0), old)[0]
+    for new, words in (
+        (result(5.2), "the intervals overlap"),
+        (result(6.5), "it is worse"),
+        (result(4.0, 7.0), "the two disagree, so that neither is better"),
+        (result(4.0, 5.4), "the intervals overlap"),
+        (result(0.1, judge__copies=1.0), "it copies: 100.0% of its images"),
+        (result(0.1, digits__7=0.0), "it does not draw the 7, which the present one draws"),
+        (
+            result(0.1, autoencoder_recall__4=0.5),
+            "it draws fewer of the ways in which people write: recall of the 4 0.5",
+        ),
+        (result(0.1, autoencoder__coverage=0.5), "it draws fewer of the ways in which people write: coverage 0.5"),
+    ):
+        crowned, reason = crown(new, old)
+        assert not crowned
+        assert words in reason
+    assert not crown(result(0.1, autoencoder__copies=0.5), None)[0]

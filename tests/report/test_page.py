@@ -1,20 +1,23 @@
 """The report on real runs: what it says, and how it looks in a browser, on a phone and on a desktop."""
 
+import itertools
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import copy_store, run_python
+from conftest import RESULTS, copy_store, run_python, set_params
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from selenium.webdriver import Chrome
 
 from mnist_gan.files import flatten
+from mnist_gan.quality.panel import Estimate
 from mnist_gan.report.charts import training_seconds
 from mnist_gan.report.configurations import configurations
-from mnist_gan.report.tables import over_seeds
+from mnist_gan.report.tables import in_words, over_seeds
 from mnist_gan.tracking.run import TrackedRun
 
 
@@ -31,27 +34,34 @@ def runs_in(folder: Path) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def report(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the report on all four runs."""
-    folder = tmp_path_factory.mktemp("report")
-    copy_store(published, folder)
+    """The folder of the report on three seeds each."""
+    folder = tmp_path_factory.mktemp("report") / "checkout"
+    shutil.copytree(published, folder, symlinks=True)
+    for variant, epochs in (("gan", 2), ("dcgan", 6)):
+        set_params(folder, train__variant=variant, train__seed=2, **{f"variants__{variant}__epochs": epochs})
+        shutil.copy(folder / "params.yaml", folder / f"params-{variant}.yaml")
+    done = run_python("-c", RESULTS, folder=folder)
+    assert done.returncode == 0, done.stderr
     code, said, errors = compare(folder)
     assert (code, errors) == (0, "")
     assert said.splitlines()[1] == "reports/compare.html"
     return folder / "reports"
 
 
-def test_the_report_holds_the_whole_story(published: Path, report: Path) -> None:
+def test_the_report_holds_the_whole_story(report: Path) -> None:
     page, text = (report / "compare.html").read_text(), (report / "compare.md").read_text()
     for content in (page, text):
-        assert "gan, epochs 2 (n = 2)" in content
-        assert "dcgan, epochs 6 (n = 2)" in content
-        assert re.search("is better: the Fréchet distance of|The evidence is not enough for a verdict", content)
+        assert "gan, epochs 2 (n = 3)" in content
+        assert "dcgan, epochs 6 (n = 3)" in content
+        assert re.search("is better: the Fréchet|The evidence is not enough for a winner|There is no winner", content)
         for name in ("frechet distance infinite", "kernel distance", "precision", "coverage", "digits present"):
             assert name in content
-        for run in runs_in(published):
+        for first, then in itertools.pairwise(("In numbers", "How sure", "Training", "All measures")):
+            assert content.index(first) < content.index(then)
+        for run in runs_in(report.parent):
             assert run.data.tags["generator.sha256"] in content
             assert f"/runs/{run.info.run_id}" in content
-            kept = published / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"
+            kept = report.parent / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"
             quality = flatten(json.loads(kept.read_text()))
             low, high = (quality[f"interval/judge/frechet_distance/{end}"] for end in ("low", "high"))
             assert f"{quality['judge/frechet_distance']:.4g} ({low:.4g} to {high:.4g})" in content
@@ -84,8 +94,7 @@ def test_runs_by_name_and_by_filter(published: Path, tmp_path: Path) -> None:
     named = (first.info.run_id[:12], last.data.tags["generator.sha256"][:12])
     code, said, _ = compare(published, "--runs", *named, "--output", str(tmp_path))
     assert code == 0
-    assert said.startswith("The evidence is not enough for a verdict: ")
-    assert "was trained with one seed alone" in said
+    assert said.startswith("There is no verdict: it needs 3 seeds of two configurations; dcgan, epochs 6 has 1, gan, ")
     assert (tmp_path / "compare.md").read_text().count("/runs/") == 2
 
     code, said, _ = compare(published, "--filter", "params.`train.variant` = 'gan'", "--output", str(tmp_path))
@@ -99,13 +108,13 @@ def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) 
     gan, other_gan, dcgan, _ = runs_in(tmp_path)
     twice = (gan.info.run_id, gan.data.tags["generator.sha256"], dcgan.info.run_id, dcgan.info.run_id)
     _, said, _ = compare(tmp_path, "--runs", *twice)
-    assert "was trained with one seed alone" in said
+    assert "dcgan, epochs 6 has 1, gan, epochs 2 has 1." in said
 
     # In another precision, and by a name that is no HTML.
     client.set_tag(other_gan.info.run_id, "precision", "other")
     client.update_run(other_gan.info.run_id, name="<b>seed</b>")
     _, said, _ = compare(tmp_path, "--runs", gan.info.run_id, other_gan.info.run_id)
-    assert said.startswith("The evidence is not enough for a verdict: gan, ")
+    assert said.startswith("There is no verdict: it needs 3 seeds of two configurations; gan, ")
     page = (tmp_path / "reports/compare.html").read_text()
     assert "gan, other" in page
     assert "&lt;b&gt;seed&lt;/b&gt;" in page
@@ -157,10 +166,15 @@ def test_a_mistake_is_one_line(published: Path, tmp_path: Path, arguments: tuple
 
 
 def test_values_over_seeds_show_what_their_interval_allows() -> None:
-    assert over_seeds([207.31, 190.25, 220.4]) == "206 ± 38"
-    assert over_seeds([0.0071, 0.0073, 0.0072]) == "0.00720 ± 0.00025"
-    assert over_seeds([10, 10, 10]) == "10 ± 0"
-    assert over_seeds([71.80751]) == "71.8"
+    def shown(name: str, *values: float) -> str:
+        return in_words(over_seeds(name, [Estimate(value, value - 1, value + 1) for value in values]))
+
+    assert shown("judge/frechet_distance", 207.31, 190.25, 220.4) == "206 (168 to 244)"
+    assert shown("judge/frechet_distance", 1.0, 9.0, 2.0).startswith("4.0 (0.0 to ")
+    assert shown("judge/kernel_distance", 0.0071, 0.0073, 0.0072) == "0.00720 (0.00695 to 0.00745)"
+    assert shown("judge/recall", 0.9, 0.99, 0.95).endswith(" to 1.00)")
+    assert shown("judge/digits_present", 10, 10, 10) == "10"
+    assert shown("judge/frechet_distance", 71.80751) == "71.8 (70.8 to 72.8)"
 
 
 def test_a_pause_is_no_training() -> None:

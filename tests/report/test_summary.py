@@ -35,8 +35,9 @@ def test_nothing_is_wrong_with_real_images(good: dict[str, float]) -> None:
         ),
         ({"judge/precision": 0.0, "autoencoder/precision": 0.005}, "It has learned nothing"),
         ({"judge/precision": 0.0, "autoencoder/precision": 0.5}, ""),
-        ({"judge/copying": 0.97}, "It copies"),
-        ({"autoencoder/copying": 0.7}, "It copies"),
+        ({"judge/copies": 0.97, "interval/judge/copies/low": 0.96}, "It copies: 97.0% of its images"),
+        ({"autoencoder/copies": 0.03, "interval/autoencoder/copies/low": 0.025}, "It copies: 3.0%"),
+        ({"autoencoder/copies": 0.03, "interval/autoencoder/copies/low": 0.019}, ""),
         (
             {"judge/recall": 0.01, "autoencoder/recall": 0.02},
             "It has collapsed: it draws every digit",
@@ -56,7 +57,7 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
     )
     for part in (
         "gan, seed 0: 6 epochs in 3 min 5 s",
-        "real images have 0.19",
+        "real images have 0.1",
         "8 of ten digits, not 2 or 5",
         "best checkpoint    epoch 4, distance ",
         "plots/digits.png",

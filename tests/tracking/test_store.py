@@ -200,7 +200,7 @@ def test_a_champion_that_cannot_be_looked_up_is_not_taken_for_gone(checkout: Pat
 
 def start_training(folder: Path, uri: str, epochs: int) -> "subprocess.Popen[str]":
     """A training with one checkpoint, which goes on for more than a second."""
-    set_params(folder, variants__gan__epochs=epochs, train__checkpoint_interval=epochs)
+    set_params(folder, variants__gan__epochs=epochs, train__checkpoints=1)
     training = start(folder, MLFLOW_TRACKING_URI=uri)
     while not list(folder.glob(".unfinished/*/state.safetensors")):
         assert training.poll() is None, training.communicate()

@@ -18,7 +18,7 @@ from mnist_gan.data.mnist import digest, read_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.training import generators, unfinished
 from mnist_gan.training.generators import Origin
-from mnist_gan.training.trainer import Trainer, curve, samples_at
+from mnist_gan.training.trainer import Trainer, checkpoint_at, curve, samples_at
 
 
 def test_sample_steps_are_some_tens_and_shared_by_runs_of_any_length() -> None:
@@ -28,6 +28,16 @@ def test_sample_steps_are_some_tens_and_shared_by_runs_of_any_length() -> None:
     assert steps(2000) == [100, 200, 300, 400, 500, 600, 700, 800, 1000, 1200, 1400, 1600, 2000]
     assert len(steps(23_500)) == 27
     assert set(steps(1175)) == {step for step in steps(23_500) if step <= 1175}
+
+
+def test_checkpoints_are_spread_over_the_training() -> None:
+    def epochs(total: int, count: int) -> list[int]:
+        return [epoch for epoch in range(1, total + 1) if checkpoint_at(epoch, total, count)]
+
+    assert epochs(100, 10) == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert epochs(8, 10) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert epochs(8, 3) == [3, 6, 8]
+    assert epochs(40, 1) == [40]
 
 
 def test_curve_is_the_mean_over_windows() -> None:

@@ -94,7 +94,7 @@ def check_one_whole_run(folder: Path, record: tuple[str, ...], steps: int) -> No
 
 
 def interrupted_equals_whole(small: Path, variant: str, epochs: int, kills: int) -> None:
-    set_params(small, train__variant=variant, train__checkpoint_interval=7, **{f"variants__{variant}__epochs": epochs})
+    set_params(small, train__variant=variant, train__checkpoints=5, **{f"variants__{variant}__epochs": epochs})
     done = run_stage("train", small, **AS_A_USER)
     assert done.returncode == 0, done.stderr
     whole = hashes(small)

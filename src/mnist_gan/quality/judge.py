@@ -1,11 +1,13 @@
-"""The judge: a small digit classifier whose features are the space in which images are compared.
+"""The judges: small digit classifiers whose features are spaces in which images are compared.
 
-Its penultimate layer is normalised (BatchNorm without scale, then ReLU), so that each of the 128 features has
+There are several of one recipe and different seeds: the distances of a generator far from the data depend on who
+judges, so that a single judge may put two of them in another order.
+
+A judge's penultimate layer is normalised (BatchNorm without scale, then ReLU), so that each of the 128 features has
 a variance of the order of one and distances between feature sets keep one unit whatever the seed.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +19,9 @@ from mnist_gan.data.mnist import Split
 from mnist_gan.quality import frozen
 from mnist_gan.quality.frozen import SIZE, view
 
-PATH = Path("models/judge.safetensors")
+COUNT = 5
+FOLDER = Path("models/judges")
+PATHS = [FOLDER / f"judge-{number}.safetensors" for number in range(COUNT)]
 FEATURES = 128
 
 
@@ -47,38 +51,36 @@ def _block(before: int, after: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
 
 
-@dataclass(frozen=True)
-class Opinion:
-    """What the judge says of N images: features float32 ``[N, 128]`` and class probabilities ``[N, 10]``."""
-
-    features: Tensor
-    probabilities: Tensor
+@torch.inference_mode()
+def features(judge: Judge, images: Tensor, batch_size: int = 500) -> Tensor:
+    """Features float32 ``[N, 128]`` of uint8 images ``[N, C, H, W]`` of any size; colours count by their mean."""
+    return torch.cat([judge.body(view(batch)) for batch in images.split(batch_size)])
 
 
 @torch.inference_mode()
-def opinion(judge: Judge, images: Tensor, batch_size: int = 500) -> Opinion:
-    """The judge's opinion of uint8 images ``[N, C, H, W]`` of any size; colours count by their mean."""
-    judge.eval()
-    features = torch.cat([judge.body(view(batch)) for batch in images.split(batch_size)])
-    return Opinion(features, judge.head(features).softmax(dim=1))
+def probabilities(judges: Sequence[Judge], seen: Sequence[Tensor]) -> Tensor:
+    """Of the ten classes: the mean of what ``judges`` say of their own features ``[N, 128]``: ``[N, 10]``."""
+    said = [judge.head(features).softmax(dim=1) for judge, features in zip(judges, seen, strict=True)]
+    return torch.stack(said).mean(dim=0)
 
 
-def accuracy(judge: Judge, split: Split) -> float:
-    """The part of ``split`` that the judge classifies right."""
-    predicted = opinion(judge, split.images).probabilities.argmax(dim=1)
+def accuracy(judges: Sequence[Judge], split: Split) -> float:
+    """The part of ``split`` that ``judges`` together classify right."""
+    predicted = probabilities(judges, [features(judge.eval(), split.images) for judge in judges]).argmax(dim=1)
     return (predicted == split.labels).double().mean().item()
 
 
 def train(options: FrozenConfig, split: Split, report: Callable[[int, float], None]) -> Judge:
-    """Train a judge on uint8 images; ``report`` gets each epoch's number and mean loss in nats."""
+    """Train one judge on uint8 images; ``report`` gets each epoch's number and mean loss in nats."""
     return frozen.fit(Judge, lambda judge, images, labels: cross_entropy(judge(images), labels), options, split, report)
 
 
-def write(judge: Judge) -> None:
-    """Write the weights to PATH."""
-    frozen.write(judge, PATH)
+def write(judges: Sequence[Judge]) -> None:
+    """Write the weights to PATHS."""
+    for judge, path in zip(judges, PATHS, strict=True):
+        frozen.write(judge, path)
 
 
-def read() -> Judge:
-    """The judge at PATH; raises UserError where the file is missing or damaged."""
-    return frozen.read(Judge(), PATH)
+def read() -> list[Judge]:
+    """The judges at PATHS; raises UserError where a file is missing or damaged."""
+    return [frozen.read(Judge(), path) for path in PATHS]

@@ -1,23 +1,29 @@
-"""All measures of a set of images against real ones in one space of features, each with its interval."""
+"""All measures of a set of images against real ones, each with its interval."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from mnist_gan.quality import measures
+from mnist_gan.quality.measures import PARTS, Gaussian
 
-REPLICATES = 100
-"""Of the bootstrap; 50 to 200 are enough for a standard error (Efron and Tibshirani 1993, section 6.4)."""
+CONFIDENCE = 0.95
+NORMAL = 1.96
+"""The normal distribution's factor of a standard error."""
+TAIL = 0.01
+"""An image is taken for a copy where it is nearer to a training image than this part of unseen images is."""
 
 
 class Estimate(NamedTuple):
-    """A value with its 95% interval: 1.96 bootstrap standard errors to both sides, as far as the measure goes.
+    """A value with its 95% interval.
 
-    The interval says where another draw of images from the same generator would put the value, with as many images
-    and the same real ones; of recall and coverage, which count real images, where another draw of these would; of
-    neighbour_accuracy, of both. How far another training would move it, only other seeds say.
+    The interval is for the mean of the value over all draws of as many images from the same generator, and over all
+    judges of the recipe, against the same real images. How far another training would move it, only other seeds say.
     """
 
     value: float
@@ -25,91 +31,191 @@ class Estimate(NamedTuple):
     high: float
 
 
+class Spread(NamedTuple):
+    """A value, its standard error, and the factor of that which makes an interval."""
+
+    value: float
+    error: float
+    factor: float
+
+
+def spread(values: Tensor) -> Spread:
+    """From a measure's values ``[1 + PARTS]``, or ``[J, 1 + PARTS]`` of J networks, of which the mean is meant.
+
+    The error has two sources. One is the draw of the images: the delete-a-group jackknife (Tukey 1958, Annals of
+    Mathematical Statistics 29; Wolter 2007, Introduction to Variance Estimation, section 4.2). The other is which
+    networks there are: their variance over J. The degrees of freedom are those of Satterthwaite 1946 (Biometrics
+    Bulletin 2).
+    """
+    by_network = values.double().view(-1, 1 + PARTS)
+    mean, networks = by_network.mean(dim=0), len(by_network)
+    draws = (PARTS - 1) / PARTS * (mean[1:] - mean[1:].mean()).square().sum().item()
+    between = by_network[:, 0].var().item() / networks if networks > 1 else 0.0
+    variance = draws + between
+    value = mean[0].item()
+    if variance == 0:
+        return Spread(value, 0.0, NORMAL)
+    freedom = variance**2 / (draws**2 / (PARTS - 1) + between**2 / max(1, networks - 1))
+    return Spread(value, math.sqrt(variance), _factor(freedom))
+
+
 def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -> Estimate:
-    """From a measure's values ``[1 + REPLICATES]``, the first of the images as they are, and its range."""
-    value, error = values[0].item(), values[1:].std().item()
-    return Estimate(value, max(least, value - 1.96 * error), min(most, value + 1.96 * error))
+    """Of a measure between ``least`` and ``most``."""
+    value, error, factor = spread(values)
+    return Estimate(value, max(least, value - factor * error), min(most, value + factor * error))
+
+
+def proportion(values: Tensor, images: int) -> Estimate:
+    """Of a measure that counts a part of so many ``images``.
+
+    The interval of Wilson 1927 (Journal of the American Statistical Association 22) for the number of independent
+    images that would have the same error: Korn and Graubard 1998 (Survey Methodology 24). It neither leaves 0 to 1 nor
+    shrinks to a point at its ends.
+    """
+    value, error, factor = spread(values)
+    effective = value * (1 - value) / error**2 if error and 0 < value < 1 else images
+    return wilson(value, effective, factor)
+
+
+def wilson(value: float, images: float, factor: float) -> Estimate:
+    """Wilson's interval of a part ``value`` of so many ``images``."""
+    shrink = 1 + factor**2 / images
+    centre = (value + factor**2 / (2 * images)) / shrink
+    half = factor / shrink * math.sqrt(value * (1 - value) / images + (factor / (2 * images)) ** 2)
+    return Estimate(value, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def of_draws(values: Sequence[float]) -> Estimate:
+    """The mean of a measure over several draws, and where one more would be."""
+    draws = torch.tensor(values, dtype=torch.float64)
+    half = _factor(len(draws) - 1) * draws.std().item() * math.sqrt(1 + 1 / len(draws))
+    return Estimate(draws.mean().item(), draws.mean().item() - half, draws.mean().item() + half)
+
+
+def _factor(freedom: float) -> float:
+    """The quantile of Student's distribution."""
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 @dataclass(frozen=True)
 class Space:
-    """The real images in one space of features."""
+    """The real images in one network's space of features."""
 
     test: Tensor
     """Features ``[M, D]`` of the images that measures are taken against."""
+    mean: Tensor
+    root: Tensor
+    """Of the Gaussian that fits ``test``."""
+    kernel: Tensor
+    """Of ``test``: ``measures.mean_kernel``, a scalar."""
     neighbours: Tensor
-    """Of ``test``: ``measures.neighbour_distances(test, 5)``."""
-    training: Tensor
-    """Features ``[T, D]`` of all training images."""
-    unseen: Tensor
-    """Distance ``[M]`` of each test image to its nearest training image."""
+    """Of ``test``: squared distances ``[M, NEIGHBOURS]`` of ``measures.neighbours``."""
 
     @classmethod
-    def of(cls, test: Tensor, training: Tensor) -> "Space":
-        """The space that has ``test`` and ``training`` as features."""
-        return cls(test, measures.neighbour_distances(test, 5), training, measures.nearest(test, training)[0])
+    def of(cls, test: Tensor) -> "Space":
+        """The space that has ``test`` as features."""
+        gaussian = Gaussian.of(test)
+        return cls(
+            test,
+            gaussian.mean,
+            gaussian.root,
+            torch.tensor(measures.mean_kernel(test), dtype=torch.float64),
+            measures.neighbours(test, measures.NEIGHBOURS),
+        )
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """The Gaussian that fits ``test``."""
+        return Gaussian(self.mean, self.root)
 
 
-def distances(features: Tensor, space: Space) -> dict[str, Estimate]:
-    """The Fréchet distance of ``features`` ``[N, D]``, and what infinitely many images would have."""
-    counts = measures.resamples(len(features), REPLICATES)
-    parts = measures.growing_parts(len(features))
-    frechet = measures.frechet_distances(features, space.test, parts, counts)
-    return {
-        "frechet_distance": estimate(frechet[:, -1], 0),
-        "frechet_distance_infinite": estimate(measures.extrapolate(parts, frechet)),
-    }
+@dataclass(frozen=True)
+class Originals:
+    """The images that a generator could copy, in one network's space of features."""
+
+    training: Tensor
+    """Features ``[T, D]`` of all training images."""
+    limit: Tensor
+    """The distance to the nearest training image that a part TAIL of the test images is below, a scalar."""
+
+    @classmethod
+    def of(cls, training: Tensor, test: Tensor) -> "Originals":
+        """From both sets' features."""
+        return cls(training, measures.nearest_distances(test, training).quantile(TAIL))
 
 
-def all_measures(features: Tensor, space: Space) -> dict[str, Estimate]:
-    """Every measure of ``features`` ``[N, D]`` that needs no labels.
+Measured = dict[str, Estimate]
 
-    Measures of neighbours take as many images as there are test images, or all of fewer. What counts real images
-    (recall, coverage) is resampled over them, for an image drawn twice has no neighbourhood.
+
+def distances(features: Sequence[Tensor], spaces: Sequence[Space]) -> Measured:
+    """The Fréchet distance of ``features``, ``[N, D]`` in each of ``spaces``, and that of infinitely many images."""
+    pairs = zip(features, spaces, strict=True)
+    frechet = torch.stack([measures.frechet_distance(rows, space.gaussian) for rows, space in pairs])
+    infinite = torch.stack([measures.without_bias(values) for values in frechet])
+    return {"frechet_distance": estimate(frechet, 0), "frechet_distance_infinite": estimate(infinite)}
+
+
+def all_measures(features: Sequence[Tensor], spaces: Sequence[Space], labels: Tensor) -> dict[str, Measured]:
+    """Every measure that asks no judge for a class: of the images, and digit by digit.
+
+    Measures of neighbours take as many images as there are test images, or all of fewer.
+
+    Args:
+        features: of the generated images ``[N, D]``, in each of ``spaces``.
+        spaces: of one kind.
+        labels: of the test images, ``[M]``.
+
+    Returns:
+        ``all``: the measures. ``recall``, ``coverage``: of the real images of each digit, by the digit.
     """
-    counts = measures.resamples(len(features), REPLICATES)
-    some = features[: len(space.test)]
-    near = measures.neighbourhoods(some, space.test, space.neighbours)
-    over_some = measures.resamples(len(some), REPLICATES)
-    over_real = measures.resamples(len(space.test), REPLICATES, seed=1)
-    known = measures.average(near.known_generated, over_some) + measures.average(near.known_real, over_real)
-    to_training, _ = measures.nearest(features, space.training)
-    return distances(features, space) | {
-        "kernel_distance": estimate(measures.kernel_distance(features, space.test, counts)),
-        "precision": estimate(measures.average(near.precise, over_some), 0, 1),
-        "recall": estimate(measures.average(near.recalled, over_real), 0, 1),
-        "density": estimate(measures.average(near.density, over_some), 0),
-        "coverage": estimate(measures.average(near.covered, over_real), 0, 1),
-        "neighbour_accuracy": estimate(known / 2, 0, 1),
-        "copying": estimate(measures.copying(to_training, space.unseen, counts), 0, 1),
+    near, kernel = [], []
+    for rows, space in zip(features, spaces, strict=True):
+        near.append(measures.neighbourhoods(rows[: len(labels)], space.test, space.neighbours))
+        kernel.append(measures.kernel_distance(rows, space.test, space.kernel.item()))
+    recalled = torch.stack([one.recalled for one in near]).double()
+    covered = torch.stack([one.covered for one in near]).double()
+    return {
+        "all": distances(features, spaces)
+        | {
+            "kernel_distance": estimate(torch.stack(kernel)),
+            "precision": proportion(torch.stack([one.precision for one in near]), min(len(features[0]), len(labels))),
+            "recall": proportion(measures.over_parts(recalled.mean(dim=2)), len(labels)),
+            "density": estimate(torch.stack([one.density for one in near]), 0),
+            "coverage": proportion(measures.over_parts(covered.mean(dim=2)), len(labels)),
+        },
+        "recall": _by_digit(recalled, labels),
+        "coverage": _by_digit(covered, labels),
     }
 
 
-def by_class(probabilities: Tensor, reference: Tensor) -> dict[str, Estimate]:
+def copies(features: Tensor, originals: Originals) -> Estimate:
+    """The part of the images ``[N, D]`` that lie nearer to a training image than all but TAIL of unseen images.
+
+    Copying is in the tail: of the distances to the nearest training image, a mean or a median does not see that of some
+    images.
+    """
+    near = measures.nearest_distances(features, originals.training) < originals.limit
+    return proportion(measures.average(near), len(features))
+
+
+def by_class(probabilities: Tensor, reference: Tensor) -> Measured:
     """The measures of class probabilities ``[N, K]`` against those of the test images ``[M, K]``."""
-    counts = measures.resamples(len(probabilities), REPLICATES)
-    histogram = measures.class_histogram(probabilities, counts)
+    histogram = measures.class_histogram(probabilities)
     real = measures.class_histogram(reference)[0]
     return {
-        "classifier_score": estimate(measures.classifier_score(probabilities, counts), 1, len(real)),
+        "classifier_score": estimate(measures.classifier_score(probabilities), 1, len(real)),
         "total_variation": estimate(measures.total_variation(histogram, real), 0, 1),
         "digits_present": estimate(measures.classes_present(histogram), 0, len(real)),
     }
 
 
-def class_shares(probabilities: Tensor) -> dict[str, Estimate]:
+def class_shares(probabilities: Tensor) -> Measured:
     """The part of the images that are most probably of each class, by the class's number."""
-    histogram = measures.class_histogram(probabilities, measures.resamples(len(probabilities), REPLICATES))
-    return {str(number): estimate(share, 0, 1) for number, share in enumerate(histogram.T)}
+    histogram = measures.class_histogram(probabilities)
+    return {str(number): proportion(share, len(probabilities)) for number, share in enumerate(histogram.T)}
 
 
-def values(estimates: dict[str, Estimate]) -> dict[str, float]:
-    """The values alone, to six digits after the point."""
-    return {name: round(estimate.value, 6) for name, estimate in estimates.items()}
-
-
-def intervals(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """The intervals alone, to six digits after the point."""
-    return {
-        name: {"low": round(estimate.low, 6), "high": round(estimate.high, 6)} for name, estimate in estimates.items()
-    }
+def _by_digit(found: Tensor, labels: Tensor) -> Measured:
+    """The part of the real images of each digit that are ``found`` ``[J, PARTS, M]``."""
+    of_digit = {str(digit): found[:, :, labels == digit] for digit in labels.unique().tolist()}
+    return {digit: proportion(measures.over_parts(part.mean(dim=2)), part.shape[2]) for digit, part in of_digit.items()}

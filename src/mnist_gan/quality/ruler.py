@@ -1,86 +1,127 @@
 """The ruler: what generated images are measured against, made once of real images alone."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
 from mnist_gan.quality import measures, panel
-from mnist_gan.quality.panel import Estimate, Space, intervals, values
-from mnist_gan.quality.sight import SPACES, Seen
+from mnist_gan.quality.measures import Gaussian
+from mnist_gan.quality.panel import Estimate, Measured, Originals, Space
+from mnist_gan.quality.sight import JUDGES, SPACES, Seen
 
 TENSORS = Path("models/ruler/real.safetensors")
 FLOOR = Path("models/ruler/floor.json")
+DRAWS = 5
+"""Draws of real images that make the floor."""
+CHOOSING = 2000
+"""Images of a checkpoint that are compared with as many real ones, to choose the best."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Training images drawn at random, which choose the best checkpoint, in one judge's space of features."""
+
+    features: Tensor
+    """``[CHOOSING, D]``."""
+    neighbours: Tensor
+    """Their squared distances ``[CHOOSING, NEIGHBOURS]`` of ``measures.neighbours``."""
+    mean: Tensor
+    root: Tensor
+    """Of the Gaussian that fits a larger draw."""
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """The real images as the frozen networks see them.
-
-    The validation images, which choose the best checkpoint, are the last training images, as many as test images.
-    """
+    """The real images as the frozen networks see them."""
 
     spaces: dict[str, Space]
+    """By network."""
+    originals: dict[str, Originals]
+    """By kind of space, of centred images."""
+    validation: dict[str, Validation]
+    """By judge."""
     probabilities: Tensor
-    """Of the classes of the M test images, by the judge: ``[M, 10]``."""
-    validation_neighbours: Tensor
-    """Of the validation images in the judge's space: ``measures.neighbour_distances(validation, 5)``."""
+    """Of the classes of the M test images, by the judges: ``[M, 10]``."""
+    labels: Tensor
+    """Of the test images, ``[M]``."""
     floor: dict[str, Any]
-    """What ``report`` says of the validation images: no generator can be expected to be better."""
+    """What training images drawn at random get: no generator can be expected to be better."""
     made_of: str
     """Names the frozen networks and the real images, on whatever machine."""
 
     @classmethod
-    def of(cls, test: Seen, training: Seen, made_of: str) -> "Ruler":
-        """The ruler that has these real images."""
-        held_out = len(test.probabilities)
-        validation = training[-held_out:]
-        neighbours = measures.neighbour_distances(validation.features["judge"], 5)
-        # The floor's images must not be among those that they could be copies of.
-        apart = cls(_spaces(test, training[:-held_out]), test.probabilities, neighbours, {}, made_of)
-        return cls(_spaces(test, training), test.probabilities, neighbours, apart.report(validation), made_of)
-
-    @property
-    def validation(self) -> Tensor:
-        """Features ``[M, D]`` of the validation images in the judge's space."""
-        return self.spaces["judge"].training[-len(self.validation_neighbours) :]
+    def of(cls, test: Seen, labels: Tensor, training: Seen, samples: int, made_of: str) -> "Ruler":
+        """The ruler that has these real images, and the floor of so many ``samples``."""
+        draws = torch.Generator().manual_seed(0)
+        spaces = {name: Space.of(features) for name, features in test.features.items()}
+        originals = {kind: Originals.of(training.centred[kind], test.centred[kind]) for kind in SPACES}
+        validation = _validation(training, draws)
+        bare = cls(spaces, originals, validation, test.probabilities, labels, {}, made_of)
+        drawn = [bare.likeness(training[_draw(training, samples, draws)]) for _ in range(DRAWS)]
+        floor = {
+            group: {name: panel.of_draws([draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
+            for group in drawn[0]
+        }
+        for kind in SPACES:
+            # A draw of training images is all copies; of unseen images, by the limit's definition, TAIL are.
+            floor[kind]["copies"] = panel.wilson(panel.TAIL, len(labels), panel.NORMAL)
+        return cls(spaces, originals, validation, test.probabilities, labels, tabulate(floor), made_of)
 
     def name(self, samples: int, seed: int) -> str:
         """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
         return sha256(f"{measures.VERSION} {self.made_of} {samples} {seed}".encode())[:12]
 
     def follow(self, generated: Seen) -> dict[str, float]:
-        """The measures that are followed through the training, against the validation images."""
-        features, reference = generated.features["judge"], self.validation
-        near = measures.neighbourhoods(features[: len(reference)], reference, self.validation_neighbours)
+        """What is followed through the training, on CHOOSING images: the distance, which chooses, by all judges."""
+        distances = [
+            measures.frechet_distance(generated.features[name], Gaussian(draw.mean, draw.root))[0]
+            for name, draw in self.validation.items()
+        ]
+        first = self.validation[JUDGES[0]]
+        near = measures.neighbourhoods(generated.features[JUDGES[0]], first.features, first.neighbours)
         return {
-            "frechet_distance": measures.frechet_distance(features, reference).item(),
-            "precision": measures.average(near.precise).item(),
-            "recall": measures.average(near.recalled).item(),
+            "frechet_distance": torch.stack(distances).mean().item(),
+            "precision": near.precision[0].item(),
+            "recall": near.recalled.double().mean().item(),
         }
 
-    def report(self, generated: Seen) -> dict[str, Any]:
-        """All measures in both spaces against the test images, the part of each digit, and their intervals."""
-        measured = {name: panel.all_measures(generated.features[name], space) for name, space in self.spaces.items()}
-        measured["judge"] |= panel.by_class(generated.probabilities, self.probabilities)
-        return _tabulate(measured | {"digits": panel.class_shares(generated.probabilities)})
+    def measure(self, generated: Seen) -> dict[str, Measured]:
+        """All measures."""
+        measured = self.likeness(generated)
+        for kind, originals in self.originals.items():
+            measured[kind]["copies"] = panel.copies(generated.centred[kind], originals)
+        return measured
 
-    def distances(self, generated: Seen) -> dict[str, Any]:
-        """The distances to the test images in both spaces and their intervals."""
-        return _tabulate(
-            {name: panel.distances(generated.features[name], space) for name, space in self.spaces.items()}
-        )
+    def likeness(self, generated: Seen) -> dict[str, Measured]:
+        """All measures against the test images: in both kinds of space, and digit by digit."""
+        measured: dict[str, Measured] = {}
+        for kind, networks in SPACES.items():
+            found = panel.all_measures(*self._in(generated, networks), self.labels)
+            measured[kind] = found.pop("all")
+            measured |= {f"{kind}_{name}": by_digit for name, by_digit in found.items()}
+        measured["judge"] |= panel.by_class(generated.probabilities, self.probabilities)
+        return measured | {"digits": panel.class_shares(generated.probabilities)}
+
+    def distances(self, generated: Seen) -> dict[str, Measured]:
+        """The distances to the test images in both kinds of space."""
+        return {kind: panel.distances(*self._in(generated, networks)) for kind, networks in SPACES.items()}
+
+    def _in(self, generated: Seen, networks: Sequence[str]) -> tuple[list[Tensor], list[Space]]:
+        return [generated.features[name] for name in networks], [self.spaces[name] for name in networks]
 
     def write(self) -> None:
         """Write TENSORS and FLOOR."""
-        tensors = {
-            f"{name}.{part}": tensor for name, space in self.spaces.items() for part, tensor in vars(space).items()
-        }
-        tensors |= {"probabilities": self.probabilities, "validation_neighbours": self.validation_neighbours}
+        tensors = {"probabilities": self.probabilities, "labels": self.labels}
+        for kind in ("spaces", "originals", "validation"):
+            for name, held in getattr(self, kind).items():
+                tensors |= {f"{kind}.{name}.{part}": tensor for part, tensor in vars(held).items()}
         write_tensors(TENSORS, tensors, {"made_of": self.made_of})
         write_json(FLOOR, self.floor)
 
@@ -93,21 +134,47 @@ def read() -> Ruler:
     """
     try:
         tensors, about = read_tensors(TENSORS)
-        spaces = {
-            name: Space(**{part: tensors[f"{name}.{part}"] for part in Space.__dataclass_fields__}) for name in SPACES
-        }
+
+        def parts(kind: str, name: str) -> dict[str, Tensor]:
+            start = f"{kind}.{name}."
+            return {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
+
+        spaces = {name: Space(**parts("spaces", name)) for networks in SPACES.values() for name in networks}
+        originals = {kind: Originals(**parts("originals", kind)) for kind in SPACES}
+        validation = {name: Validation(**parts("validation", name)) for name in JUDGES}
         floor = json.loads(FLOOR.read_text())
-        return Ruler(spaces, tensors["probabilities"], tensors["validation_neighbours"], floor, about["made_of"])
-    except (OSError, KeyError, ValueError) as error:
+        return Ruler(
+            spaces, originals, validation, tensors["probabilities"], tensors["labels"], floor, about["made_of"]
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{TENSORS.parent} cannot be read ({error}): `dvc repro ruler` makes it") from None
 
 
-def _spaces(test: Seen, training: Seen) -> dict[str, Space]:
-    return {name: Space.of(test.features[name], training.features[name]) for name in SPACES}
+def tabulate(measured: dict[str, Measured]) -> dict[str, Any]:
+    """Values by group of measures, and intervals by group, to six digits after the point."""
 
+    def interval(estimate: Estimate) -> dict[str, float]:
+        return {"low": round(estimate.low, 6), "high": round(estimate.high, 6)}
 
-def _tabulate(measured: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
-    """Values by group of measures, and intervals by group."""
-    return {name: values(group) for name, group in measured.items()} | {
-        "interval": {name: intervals(group) for name, group in measured.items()}
+    values = {
+        group: {name: round(one.value, 6) for name, one in estimates.items()} for group, estimates in measured.items()
     }
+    intervals = {
+        group: {name: interval(one) for name, one in estimates.items()} for group, estimates in measured.items()
+    }
+    return values | {"interval": intervals}
+
+
+def _draw(seen: Seen, count: int, generator: torch.Generator) -> Tensor:
+    """Rows of ``count`` images at random, none twice. A block of MNIST's file is no draw: it is ordered by writer."""
+    return torch.randperm(len(seen.probabilities), generator=generator)[:count]
+
+
+def _validation(training: Seen, generator: torch.Generator) -> dict[str, Validation]:
+    rows = _draw(training, 10_000, generator)
+    drawn = {}
+    for name in JUDGES:
+        features = training.features[name][rows]
+        gaussian, few = Gaussian.of(features), features[:CHOOSING]
+        drawn[name] = Validation(few, measures.neighbours(few, measures.NEIGHBOURS), gaussian.mean, gaussian.root)
+    return drawn

@@ -1,12 +1,15 @@
-"""What the frozen networks see in images: both spaces of features, and classes."""
+"""What the frozen networks see in images: features in several spaces, and classes."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from mnist_gan.quality import autoencoder, judge
 
-SPACES = ("judge", "autoencoder")
+JUDGES = [f"judge-{number}" for number in range(judge.COUNT)]
+SPACES = {"judge": JUDGES, "autoencoder": ["autoencoder"]}
+"""The networks by kind of space. A measure in a kind of space is the mean of what it is in each."""
 
 
 @dataclass(frozen=True)
@@ -14,23 +17,55 @@ class Seen:
     """N images as the frozen networks see them."""
 
     features: dict[str, Tensor]
-    """By space, float32 ``[N, D]``."""
+    """By network, float32 ``[N, D]``."""
     probabilities: Tensor
-    """Of the classes, by the judge: ``[N, 10]``."""
+    """Of the classes, by all judges: ``[N, 10]``."""
+    centred: dict[str, Tensor]
+    """By kind of space, features ``[N, D]`` of the images after ``centred``: what copies are looked for in. A copy is a
+    copy to every judge, so that the first is enough."""
 
-    def __getitem__(self, rows: slice) -> "Seen":
-        return Seen({name: rows_of[rows] for name, rows_of in self.features.items()}, self.probabilities[rows])
+    def __getitem__(self, rows: slice | Tensor) -> "Seen":
+        features, centred = (
+            {name: rows_of[rows] for name, rows_of in of.items()} for of in (self.features, self.centred)
+        )
+        return Seen(features, self.probabilities[rows], centred)
 
 
 class Eyes:
-    """Both frozen networks."""
+    """All frozen networks."""
 
     def __init__(self) -> None:
-        self.judge = judge.read()
+        self.judges = judge.read()
         self.autoencoder = autoencoder.read()
 
     def __call__(self, images: Tensor) -> Seen:
         """What they see in uint8 images ``[N, C, H, W]``."""
-        opinion = judge.opinion(self.judge, images)
-        code = autoencoder.features(self.autoencoder, images)
-        return Seen({"judge": opinion.features, "autoencoder": code}, opinion.probabilities)
+        by_judge = [judge.features(one, images) for one in self.judges]
+        features = dict(zip(JUDGES, by_judge, strict=True))
+        features["autoencoder"] = autoencoder.features(self.autoencoder, images)
+        middle = centred(images)
+        return Seen(
+            features,
+            judge.probabilities(self.judges, by_judge),
+            {
+                "judge": judge.features(self.judges[0], middle),
+                "autoencoder": autoencoder.features(self.autoencoder, middle),
+            },
+        )
+
+
+def centred(images: Tensor) -> Tensor:
+    """uint8 images ``[N, C, H, W]``, each moved by whole pixels until its centre of mass is in the middle.
+
+    MNIST's are so already (LeCun et al. 1998): a copy that was moved comes back to its original.
+    """
+    weights = images.sum(dim=1, dtype=torch.float32)
+    mass = weights.sum(dim=(1, 2)).clamp(min=1)
+    size = images.shape[-1]
+    places = torch.arange(size) - (size - 1) / 2
+    off = [-((weights.sum(dim=axis) @ places) / mass).round().long() for axis in (2, 1)]
+    moved = images.clone()
+    for down, right in torch.stack(off, dim=1).unique(dim=0).tolist():
+        rows = (off[0] == down) & (off[1] == right)
+        moved[rows] = images[rows].roll((down, right), dims=(2, 3))
+    return moved

@@ -1,76 +1,274 @@
-"""Which configuration is best, over seeds, or that the evidence is not enough."""
+"""Who is better: two results for a crown, and several configurations over their seeds.
+
+Better means nearer to the real images in both kinds of space, by more than chance explains, with no guard broken. A
+guard is what a distance may not see: copies of training images, a digit that is never drawn, few ways of writing one.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-"""Of all intervals together."""
+SEEDS = 3
+"""The fewest seeds that take part in a verdict: of two, the spread is a guess."""
+POWER = 0.8
+COPIES = 0.02
+"""A generator copies where more of its images than these are taken for copies: twice as many as of the test images.
+Other unseen images get up to 0.015 (docs/calibration.md)."""
+FEWER = 0.75
+"""A digit is drawn in fewer ways where recall or coverage of it is below so many times the other's."""
+PRESENT = 0.01
+"""A digit is drawn where at least this part of the images is taken for it."""
+SPACES = {"judge": "judges", "autoencoder": "autoencoder"}
+NEAR = "lie nearer to a training image than all but 1% of unseen ones"
+
+Quality = Mapping[str, float]
+"""All measures of one result: metrics/evaluate.json, flat."""
+
+
+def copies(quality: Quality) -> float:
+    """The part of the images that are taken for copies, where that is more than of unseen images; else 0."""
+    beyond = [space for space in SPACES if quality[f"interval/{space}/copies/low"] > COPIES]
+    return max((quality[f"{space}/copies"] for space in beyond), default=0.0)
+
+
+def missing_digits(quality: Quality) -> list[int]:
+    """The digits that the generator seldom or never draws."""
+    return [digit for digit in range(10) if quality[f"digits/{digit}"] < PRESENT]
+
+
+def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
+    """Whether ``new`` takes the place of ``old``, if there is one, and why: a sentence's second half."""
+    if copied := copies(new):
+        return False, f"it copies: {copied:.1%} of its images {NEAR}"
+    if old is None:
+        return True, "there was none before"
+    if fewer := _draws_fewer(new, old):
+        return False, fewer
+    names = {f"{space}/frechet_distance": title for space, title in SPACES.items()}
+    orders = {_order(new, old, name) for name in names}
+    said = "; ".join(
+        f"{interval(new, name)} against {interval(old, name)} by the {title}" for name, title in names.items()
+    )
+    if orders == {1}:
+        why = "nearer to the real images, beyond the intervals"
+    elif orders == {-1}:
+        why = "it is worse"
+    elif orders == {1, -1}:
+        why = "the two disagree, so that neither is better"
+    else:
+        why = "the intervals overlap, so that the evidence is not enough"
+    return orders == {1}, f"Fréchet distance {said}: {why}"
+
+
+def _draws_fewer(new: Quality, old: Quality) -> str:
+    """What ``old`` draws and ``new`` does not: a digit, or ways of writing all of them or one; or nothing."""
+    if lost := sorted(set(missing_digits(new)) - set(missing_digits(old))):
+        return f"it does not draw the {lost[0]}, which the present one draws"
+    ways = list(itertools.product(("recall", "coverage"), SPACES))
+    compared = [(f"{space}/{measure}", 1.0, "", measure, space) for measure, space in ways] + [
+        (f"{space}_{measure}/{digit}", FEWER, f" of the {digit}", measure, space)
+        for digit in range(10)
+        for measure, space in ways
+    ]
+    for name, part, of_digit, measure, space in compared:
+        if new[f"interval/{name}/high"] < part * old[f"interval/{name}/low"]:
+            return (
+                f"it draws fewer of the ways in which people write: {measure}{of_digit} {interval(new, name)} against "
+                f"{interval(old, name)} of the present one, by the {SPACES[space]}"
+            )
+    return ""
+
+
+def interval(quality: Quality, name: str) -> str:
+    """A measure with its interval."""
+    low, high = (quality[f"interval/{name}/{end}"] for end in ("low", "high"))
+    return f"{quality[name]:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _order(new: Quality, old: Quality, name: str) -> int:
+    """1 where the new distance is smaller beyond both intervals, -1 where it is larger, 0 where they overlap."""
+    if new[f"interval/{name}/high"] < old[f"interval/{name}/low"]:
+        return 1
+    return -1 if new[f"interval/{name}/low"] > old[f"interval/{name}/high"] else 0
+
+
+class Ratio(NamedTuple):
+    """How many times larger one distance is than another, in the geometric mean over seeds."""
+
+    value: float
+    low: float
+    high: float
+    """Of the 95% interval of this pair alone."""
+    p: float
+    """Two-sided, of Welch's t-test on the logarithms."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How many times larger the distance of ``worse`` is than that of ``better``, in the geometric mean over seeds."""
+    """Two configurations, of which ``better`` is nearer by the judges."""
 
     better: str
     worse: str
-    ratio: float
-    low: float
-    high: float
+    ratios: dict[str, Ratio]
+    """Of the distance of ``worse`` to that of ``better``, by kind of space."""
     p: float
-    """Two-sided, of Welch's t-test on the logarithms, not corrected for the number of pairs."""
+    """That the pair is not told apart in both spaces: the larger of the two (Berger 1982, Technometrics 24)."""
+    adjusted_p: float
+    """The same for all pairs together: Holm 1979 (Scandinavian Journal of Statistics 6)."""
     permutation_p: float
-    """Two-sided, of the permutation test on the same difference of means, exact up to nine seeds against nine; no
-    normality is assumed."""
+    """By the judges, of the permutation test on the same difference of means (Pitman 1937, Supplement to the Journal of
+    the Royal Statistical Society 4), exact up to nine seeds against nine; no normality is assumed."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether ``better`` is better by more than chance explains, in both spaces."""
+        return self.adjusted_p < 1 - CONFIDENCE and all(ratio.value > 1 for ratio in self.ratios.values())
 
 
-def contrasts(distances: Mapping[str, Sequence[float]]) -> list[Contrast]:
-    """Every pair of configurations with at least two seeds each.
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of several configurations."""
 
-    The logarithm makes the spread of a distance independent of its size. Welch's t-test (1947, Biometrika 34) does not
-    take the spreads as equal. The intervals hold together: each has the confidence 1 - 0.05 / pairs (Dunn 1961, Journal
-    of the American Statistical Association 56, after Bonferroni). The permutation test is Pitman's (1937, Supplement to
-    the Journal of the Royal Statistical Society 4).
+    sentence: str
+    contrasts: list[Contrast]
+    """Of every pair, the best first."""
+
+
+def decide(configurations: Mapping[str, Sequence[Quality]]) -> Verdict:
+    """Which configuration is better than all others, over seeds, or why none is.
 
     Args:
-        distances: positive, by configuration, one a seed.
+        configurations: the results of each, one a seed.
     """
-    logs = {name: np.log(values) for name, values in distances.items() if len(values) > 1}
-    pairs = list(itertools.combinations(sorted(logs, key=lambda name: logs[name].mean()), 2))
-    found = []
-    for better, worse in pairs:
-        a, b = logs[worse], logs[better]
-        test = stats.ttest_ind(a, b, equal_var=False)
-        interval = test.confidence_interval(1 - (1 - CONFIDENCE) / len(pairs))
-        exact = stats.permutation_test(
-            (a, b), lambda x, y, axis: np.mean(x, axis) - np.mean(y, axis), vectorized=True, n_resamples=99_999, rng=0
+    if len(configurations) < 2:
+        return Verdict("There is nothing to decide: all runs have one configuration.", [])
+    enough = {name: runs for name, runs in sorted(configurations.items()) if len(runs) >= SEEDS}
+    few = [f"{name} has {len(runs)}" for name, runs in sorted(configurations.items()) if len(runs) < SEEDS]
+    aside = f" Left out, as a verdict needs {SEEDS} seeds: {', '.join(few)}." if few else ""
+    if len(enough) < 2:
+        return Verdict(f"There is no verdict: it needs {SEEDS} seeds of two configurations; {', '.join(few)}.", [])
+    if odd := next((name for name, runs in enough.items() if not _spreads(runs)), None):
+        return Verdict(
+            f"There is no verdict: the distances of {odd} are 0 or all the same, as those of independent trainings "
+            f"never are.{aside}",
+            [],
         )
-        ratio, low, high = np.exp([a.mean() - b.mean(), interval.low, interval.high]).tolist()
-        found.append(Contrast(better, worse, ratio, low, high, float(test.pvalue), float(exact.pvalue)))
-    return found
+    contrasts = contrasts_of({name: _distances(runs) for name, runs in enough.items()})
+    return Verdict(_sentence(contrasts, enough) + aside, contrasts)
 
 
-def sentence(distances: Mapping[str, Sequence[float]]) -> str:
-    """The verdict on Fréchet distances by configuration, one a seed, with its test."""
-    if len(distances) < 2:
-        return "There is nothing to decide: all runs have one configuration."
-    if single := [name for name, values in distances.items() if len(values) < 2]:
+def _sentence(contrasts: Sequence[Contrast], runs: Mapping[str, Sequence[Quality]]) -> str:
+    best = contrasts[0].better
+    against = [contrast for contrast in contrasts if contrast.better == best]
+    beaten = [contrast.worse for contrast in against if contrast.decided]
+    nearest = min(against, key=lambda contrast: contrast.ratios["judge"].value)
+    undecided = max(against, key=lambda contrast: contrast.adjusted_p)
+    for contrast in against:
+        if reason := broken_guard(runs[best], runs[contrast.worse]):
+            return f"There is no winner: {best} is nearest to the real images by the judges, but {reason}"
+    if len(beaten) == len(against):
+        return f"{best} is better: {_words(nearest, runs)}"
+    also = f" {best} is better than {' and '.join(beaten)}." if beaten else ""
+    if undecided.ratios["autoencoder"].value < 1:
         return (
-            f"The evidence is not enough for a verdict: {' and '.join(single)} was trained with one seed alone, "
-            "and one training says nothing of how far the next one would be off."
+            f"There is no winner: the judges put {best} before {undecided.worse}, the autoencoder the other way round. "
+            f"In numbers: {_words(undecided, runs)}{also}"
         )
-    every = contrasts(distances)
-    against = [contrast for contrast in every if contrast.better == every[0].better]
-    nearest = min(against, key=lambda contrast: contrast.low)
-    seeds = f"{len(distances[nearest.better])} and {len(distances[nearest.worse])} seeds"
-    test = f"Welch's t-test on log distances over {seeds}, p = {nearest.p:.2g}"
-    if len(every) > 1:
-        test += f", one of {len(every)} pairs"
-    times = f"the Fréchet distance of {nearest.worse} is {nearest.ratio:.3g} times that of {nearest.better}"
-    interval = f"95% interval {nearest.low:.3g} to {nearest.high:.3g}"
-    if nearest.low > 1:
-        return f"{nearest.better} is better: {times} ({interval}; {test})."
-    return f"The evidence is not enough for a verdict: {times}, with 1 in the {interval} ({test})."
+    return f"The evidence is not enough for a winner: {_words(undecided, runs)}{also}"
+
+
+def _words(contrast: Contrast, runs: Mapping[str, Sequence[Quality]]) -> str:
+    judge, encoder = contrast.ratios["judge"], contrast.ratios["autoencoder"]
+    seeds = f"{len(runs[contrast.better])} and {len(runs[contrast.worse])} seeds"
+    return (
+        f"the Fréchet distance of {contrast.worse} is {judge.value:.3g} times that of {contrast.better} by the judges "
+        f"(95% interval {judge.low:.3g} to {judge.high:.3g}) and {encoder.value:.3g} times by the autoencoder "
+        f"({encoder.low:.3g} to {encoder.high:.3g}); {seeds}, p = {contrast.adjusted_p:.2g}."
+    )
+
+
+def broken_guard(best: Sequence[Quality], other: Sequence[Quality]) -> str:
+    """What a distance may not see and is worse in ``best`` than in ``other``: a sentence's second half, or nothing."""
+    if copied := max(copies(run) for run in best):
+        return f"it copies: up to {copied:.1%} of its images {NEAR}."
+    lost = {digit for run in best for digit in missing_digits(run)} - {d for run in other for d in missing_digits(run)}
+    if lost:
+        return f"one of its trainings does not draw the {min(lost)}, which all of the other's do."
+    for measure, space in itertools.product(("recall", "coverage"), SPACES):
+        ours, theirs = ([run[f"{space}/{measure}"] for run in runs] for runs in (best, other))
+        if max(ours) < min(theirs):
+            return (
+                f"each of its trainings draws fewer of the ways in which people write: {measure} at most "
+                f"{max(ours):.3f} against at least {min(theirs):.3f} by the {SPACES[space]}."
+            )
+    return ""
+
+
+def contrasts_of(distances: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Contrast]:
+    """Every pair of configurations, those with the nearest first.
+
+    The logarithm makes the spread of a distance independent of its size. Welch's t-test (1947, Biometrika 34) does not
+    take the spreads as equal.
+
+    Args:
+        distances: positive, by configuration and kind of space, one a seed.
+    """
+    logs = {name: {space: np.log(values) for space, values in of.items()} for name, of in distances.items()}
+    order = sorted(logs, key=lambda name: (logs[name]["judge"].mean(), name))
+    made = []
+    for better, worse in itertools.combinations(order, 2):
+        ratios = {}
+        for space in SPACES:
+            a, b = logs[worse][space], logs[better][space]
+            test = stats.ttest_ind(a, b, equal_var=False)
+            within = test.confidence_interval(CONFIDENCE)
+            value, low, high = np.exp([a.mean() - b.mean(), within.low, within.high]).tolist()
+            ratios[space] = Ratio(value, low, high, float(test.pvalue))
+        exact = stats.permutation_test(
+            (logs[worse]["judge"], logs[better]["judge"]), lambda x, y, axis: np.mean(x, axis) - np.mean(y, axis),
+            vectorized=True, n_resamples=99_999, rng=0,
+        )  # fmt: skip
+        made.append((better, worse, ratios, max(ratio.p for ratio in ratios.values()), float(exact.pvalue)))
+    adjusted = holm([p for *_, p, _ in made])
+    return [
+        Contrast(better, worse, ratios, p, together, permutation_p)
+        for (better, worse, ratios, p, permutation_p), together in zip(made, adjusted, strict=True)
+    ]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: each says what all tests together would have to allow for it to be significant."""
+    order = np.argsort(p)
+    steps = [min(1.0, (len(p) - rank) * p[index]) for rank, index in enumerate(order)]
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted.tolist()
+
+
+def smallest_ratio(log_spread: float, seeds: int) -> float:
+    """The smallest ratio of distances that so many seeds a side show with 80% power at 5%, two-sided.
+
+    Args:
+        log_spread: standard deviation over seeds of a distance's logarithm.
+        seeds: at least 2.
+    """
+    # By how much many pairs of sides, of one distribution of unit spread, would have to differ for Welch's test.
+    sides = np.random.default_rng(0).standard_normal((2, 20_000, seeds))
+    left, right = sides.var(axis=2, ddof=1) / seeds
+    freedom = (left + right) ** 2 / ((left**2 + right**2) / (seeds - 1))
+    needed = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(left + right) - np.subtract(*sides.mean(axis=2))
+    return float(np.exp(log_spread * np.quantile(needed, POWER)))
+
+
+def _distances(runs: Sequence[Quality]) -> dict[str, list[float]]:
+    return {space: [run[f"{space}/frechet_distance"] for run in runs] for space in SPACES}
+
+
+def _spreads(runs: Sequence[Quality]) -> bool:
+    """Whether distances are as independent trainings give them."""
+    return all(min(values) > 0 and len(set(values)) > 1 for values in _distances(runs).values())

@@ -12,15 +12,20 @@ from mnist_gan.quality import verdict
 from mnist_gan.report import charts, tables
 from mnist_gan.report.configurations import Configuration, configurations, differing
 from mnist_gan.tracking.published import measured_alike
-from mnist_gan.tracking.run import PRIMARY, TrackedRun
+from mnist_gan.tracking.run import TrackedRun
 
 PICTURES = {
-    "samples.png": "Samples",
     "digits.png": "By digit, from the surest to the least sure",
+    "samples.png": "Samples",
     "progression.gif": "Training, on fixed latent vectors",
     "interpolation.gif": "From latent vector to latent vector",
     "nearest.png": "Samples above their nearest training images, by the judge and by the autoencoder",
 }
+APART = verdict.Verdict(
+    "There is no verdict: the runs were measured differently, so that their distances do not compare. With the same "
+    "evaluate.samples, frozen networks and prepare.img_size they would.",
+    [],
+)
 KINDS = {".svg": "svg+xml", ".png": "png", ".gif": "gif"}
 
 
@@ -37,12 +42,13 @@ def write(runs: Sequence[TrackedRun], folder: Path) -> str:
     files = {f"{slug(title)}.svg": curve for title, curve in curves.items()} | {
         picture_name(group, name): group.middle.artifact(f"plots/{name}") for group in groups for name in PICTURES
     }
-    decided = decide(groups)
     alike = measured_alike(runs)
+    decided = verdict.decide({group.label: [run.quality for run in group.runs] for group in groups}) if alike else APART
     content = {
-        "verdict": decided,
-        "contrasts": verdict.contrasts(distances(groups)) if alike else [],
+        "verdict": decided.sentence,
+        "contrasts": decided.contrasts,
         "groups": groups,
+        "headlines": tables.headlines(groups) if alike else [],
         "panel": tables.panel(groups) if alike else {},
         "charts": list(curves),
         "pictures": PICTURES,
@@ -60,22 +66,7 @@ def write(runs: Sequence[TrackedRun], folder: Path) -> str:
         text = _templates().get_template(f"{page}.jinja").render(content, source=source)
         write_atomically(folder / page, text.encode())
     _remove_pictures(folder / "compare", keep=files.keys())
-    return decided
-
-
-def decide(groups: Sequence[Configuration]) -> str:
-    """The verdict, or why there is none."""
-    if not measured_alike([run for group in groups for run in group.runs]):
-        return (
-            "There is no verdict: the runs were measured differently, so that their distances do not compare. With the "
-            "same evaluate.samples, frozen networks and prepare.img_size they would."
-        )
-    return verdict.sentence(distances(groups))
-
-
-def distances(groups: Sequence[Configuration]) -> dict[str, list[float]]:
-    """The primary distance by configuration, one for each seed."""
-    return {group.label: group.values(PRIMARY) for group in groups}
+    return decided.sentence
 
 
 def picture_name(group: Configuration, name: str) -> str:

@@ -6,14 +6,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-PRESENT = 0.01
-"""A digit is drawn where at least this part of the images is taken for it."""
+from mnist_gan.quality.verdict import NEAR, copies, missing_digits
+
 NEAR_NOTHING = 0.01
 """Precision of a generator that has learned nothing: so few of its images lie among real ones."""
 NARROW = 0.05
 """Recall below which a generator draws each digit in few ways only."""
-COPIES = 0.6
-"""Values of ``copying`` from here on are beyond what unseen images of MNIST get."""
 
 
 class Distance(NamedTuple):
@@ -33,11 +31,6 @@ def distance(quality: Mapping[str, float], space: str = "judge") -> Distance:
     name = f"{space}/frechet_distance"
     low, high = (quality[f"interval/{name}/{end}"] for end in ("low", "high"))
     return Distance(quality[name], low, high, quality[f"floor/{name}"])
-
-
-def missing_digits(quality: Mapping[str, float]) -> list[int]:
-    """The digits that the generator seldom or never draws."""
-    return [digit for digit in range(10) if quality[f"digits/{digit}"] < PRESENT]
 
 
 def digits(quality: Mapping[str, float]) -> str:
@@ -61,8 +54,8 @@ def verdict(quality: Mapping[str, float]) -> str:
             if len(missing) > 1
             else f"It has lost a digit: it does not draw the {missing[0]}."
         )
-    if max(quality["judge/copying"], quality["autoencoder/copying"]) > COPIES:
-        return "It copies: its images lie nearer to training images than unseen real images do."
+    if copied := copies(quality):
+        return f"It copies: {copied:.1%} of its images {NEAR}."
     if max(quality["judge/recall"], quality["autoencoder/recall"]) < NARROW:
         return "It has collapsed: it draws every digit, but each in a few ways only."
     return ""
@@ -98,7 +91,7 @@ PANEL = {
     "precision": "precision",
     "recall": "recall",
     "coverage": "coverage",
-    "copying": "copying",
+    "copies": "copies",
 }
 """The measures that a run's description shows, by their names in metrics/evaluate.json."""
 

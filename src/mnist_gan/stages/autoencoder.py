@@ -1,4 +1,4 @@
-"""Train the autoencoder. Like the judge's, the stage is frozen and its weights are committed."""
+"""Train the autoencoder. Like the judges', the stage is frozen and its weights are committed."""
 
 from mnist_gan import config
 from mnist_gan.data.mnist import read_prepared

@@ -1,4 +1,4 @@
-"""Measure the quality of every checkpoint: the best is chosen on one set of real images and judged on another."""
+"""Measure the quality of every checkpoint: what chooses the best has no part in what is reported of it."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from mnist_gan import config
 from mnist_gan.data import images
 from mnist_gan.data.mnist import read_prepared
 from mnist_gan.files import write_atomically, write_csv, write_json
-from mnist_gan.quality import measures, ruler, sight
+from mnist_gan.quality import measures, ruler
+from mnist_gan.quality.sight import Eyes
 from mnist_gan.training import generators, hardware
 
 NEAREST = 20
@@ -17,34 +18,41 @@ NEAREST = 20
 
 
 def main() -> None:
-    """Write metrics/evaluate.json, all of it against the test images, plots/quality.csv and plots/nearest.png."""
+    """Write metrics/evaluate.json, plots/quality.csv and plots/nearest.png.
+
+    The best checkpoint is chosen against training images drawn at random; all that is reported, of it and of the last,
+    is on other latent vectors and against the test images.
+    """
     options = config.load().evaluate
     hardware.configure()
-    look, real = sight.Eyes(), ruler.read()
+    look, real = Eyes(), ruler.read()
 
-    rows: list[tuple[float, ...]] = []
-    best = None
-    for checkpoint in generators.checkpoints():
-        latents = seeded_latents(options.samples, checkpoint.origin.latent_dim, options.seed)
-        pictures = images.generate(checkpoint.generator, latents)
-        last = look(pictures)
-        measured = real.follow(last)
-        rows.append((checkpoint.epoch, checkpoint.step, *measured.values()))
-        if best is None or measured["frechet_distance"] < best[1]:
-            best = checkpoint.epoch, measured["frechet_distance"], last
-        print(f"epoch {checkpoint.epoch}: Fréchet distance {measured['frechet_distance']:.2f}", flush=True)
-    assert best is not None
+    checkpoints = list(generators.checkpoints())
+    last = checkpoints[-1]
+    latents = seeded_latents(ruler.CHOOSING + options.samples, last.origin.latent_dim, options.seed)
+    choosing, reporting = latents[: ruler.CHOOSING], latents[ruler.CHOOSING :]
 
-    write_csv(Path("plots/quality.csv"), ("epoch", "step", *measured), rows)
+    followed: list[dict[str, float]] = []
+    for checkpoint in checkpoints:
+        followed.append(real.follow(look(images.generate(checkpoint.generator, choosing))))
+        print(f"epoch {checkpoint.epoch}: Fréchet distance {followed[-1]['frechet_distance']:.2f}", flush=True)
+    rows = [(one.epoch, one.step, *measured.values()) for one, measured in zip(checkpoints, followed, strict=True)]
+    best = min(zip(checkpoints, followed, strict=True), key=lambda pair: pair[1]["frechet_distance"])[0]
+
+    pictures = images.generate(last.generator, reporting)
+    seen = look(pictures)
+    seen_of_best = seen if best is last else look(images.generate(best.generator, reporting))
+
+    write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
         {"ruler": real.name(options.samples, options.seed), "samples": options.samples}
-        | real.report(last)
+        | ruler.tabulate(real.measure(seen))
         | {"floor": real.floor}
-        | {"best": {"epoch": best[0]} | real.distances(best[2])},
+        | {"best": {"epoch": best.epoch} | ruler.tabulate(real.distances(seen_of_best))},
     )
     nearest = [
-        measures.nearest(last.features[name][:NEAREST], space.training)[1] for name, space in real.spaces.items()
+        measures.nearest(seen.centred[kind][:NEAREST], originals.training) for kind, originals in real.originals.items()
     ]
     training = read_prepared("train").images
     shown = torch.cat([pictures[:NEAREST], *(training[indices] for indices in nearest)])
@@ -52,5 +60,5 @@ def main() -> None:
 
 
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
-    """Standard normal ``[count, latent_dim]``, the same for every checkpoint."""
+    """Standard normal ``[count, latent_dim]``, the same for every generator."""
     return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed))

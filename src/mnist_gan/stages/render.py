@@ -62,16 +62,17 @@ def interpolation(generator: nn.Module, latent_dim: int, rows: int, steps: int) 
 
 @torch.inference_mode()
 def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
-    """One row a digit, from the image that the judge is surest of to the one it is least sure of.
+    """One row a digit, from the image that the judges are surest of to the one they are least sure of.
 
-    The images are spread evenly over all that it takes for the digit; where they are fewer than ``columns``, black
+    The images are spread evenly over all that they take for the digit; where they are fewer than ``columns``, black
     ones follow.
 
     Returns:
         Images uint8 ``[10 * columns, C, H, W]``.
     """
     generated = images.generate(generator, images.fixed_latents(DRAWN, latent_dim))
-    surest = judge.opinion(judge.read(), generated).probabilities.max(dim=1)
+    judges = judge.read()
+    surest = judge.probabilities(judges, [judge.features(one, generated) for one in judges]).max(dim=1)
     rows = generated.new_zeros(10, columns, *generated.shape[1:])
     for digit, row in enumerate(rows):
         drawn = (surest.indices == digit).nonzero().squeeze(1)

@@ -37,7 +37,7 @@ VALIDATION = "validation/frechet_distance"
 """The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
 HEADLINES = (
     PRIMARY, "judge/kernel_distance", "judge/precision", "judge/recall", "judge/coverage", "judge/classifier_score",
-    "judge/digits_present", "autoencoder/frechet_distance", "autoencoder/recall", "autoencoder/copying", "best/epoch",
+    "judge/digits_present", "autoencoder/frechet_distance", "autoencoder/recall", "autoencoder/copies", "best/epoch",
 )  # fmt: skip
 """What MLflow gets of the final generator's measures; all of them are in the run's file metrics/evaluate.json."""
 BATCH = 1000

@@ -47,8 +47,8 @@ Select two runs and press **Compare**. Charts are in sections:
 | section | what | unit |
 | --- | --- | --- |
 | `train/` | losses of generator and discriminator, and what else the variant records | nats |
-| `validation/` | every checkpoint against the last 10,000 training images, which choose the best | as below |
-| `judge/` | the final generator against the test images, on a digit classifier's features | as below |
+| `validation/` | every checkpoint against training images drawn at random, which choose the best | as below |
+| `judge/` | the final generator against the test images, on five digit classifiers' features | as below |
 | `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
 | `best/` | the checkpoint that validation chose | epoch |
 
@@ -58,8 +58,8 @@ A run's description has intervals and what real images get; its file `metrics/ev
 image's logit exceeds a generated one's. `penalty`: the mean of R1 and R2.
 
 `frechet_distance`, `kernel_distance`: squared distances of features, 0 is best. `precision`, `recall`, `coverage`:
-0 to 1, 1 is best. `classifier_score`: 1 to 10, 10 is best. `digits_present`: of 10. `copying`: 0.5 is as far from the
-training images as unseen ones, 1 is copies.
+0 to 1, 1 is best. `classifier_score`: 1 to 10, 10 is best. `digits_present`: of 10. `copies`: the part of the images
+that lie nearer to a training image than all but 1% of unseen images; unseen images have 0.01.
 
 One result is one run: its tag `generator.sha256` names the final generator's file. The tag `state` says what a run
 that is not FINISHED waits for."""

@@ -86,7 +86,7 @@ class Trainer:
                     self.look_after()
             epoch = engine.steps // engine.epoch_steps
             self.collect()
-            if engine.steps == engine.total_steps or epoch % self.shared.checkpoint_interval == 0:
+            if checkpoint_at(epoch, engine.options.epochs, self.shared.checkpoints):
                 self.checkpoint(epoch)
             self.look_after()
 
@@ -190,6 +190,14 @@ def samples_at(step: int, interval: int) -> bool:
     """
     multiple, rest = divmod(step, interval)
     return rest == 0 and multiple % (1 << max(0, multiple.bit_length() - 3)) == 0
+
+
+def checkpoint_at(epoch: int, epochs: int, count: int) -> bool:
+    """Whether a checkpoint is due after ``epoch``: ``count`` are spread evenly over a training of ``epochs``.
+
+    The last epoch has one, and of fewer epochs each.
+    """
+    return epoch * count // epochs > (epoch - 1) * count // epochs
 
 
 def curve(record: Tensor, rows: int = 500) -> list[tuple[float, ...]]:

@@ -1,0 +1,379 @@
+"""Show what the ruler reads on images whose faults are known: docs/calibration.md, and the numbers behind it.
+
+The training images are dealt once more, at random: 50,000 play the training images that could be copied, 10,000 play
+what a perfect generator draws, and these are spoiled in known ways.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
+
+from mnist_gan.data.images import generate, to_uint8
+from mnist_gan.data.mnist import Split, read_prepared
+from mnist_gan.files import write_atomically
+from mnist_gan.quality import ruler
+from mnist_gan.quality.frozen import view
+from mnist_gan.quality.panel import Measured
+from mnist_gan.quality.ruler import Ruler
+from mnist_gan.quality.sight import SPACES, Eyes
+from mnist_gan.quality.verdict import COPIES
+from mnist_gan.training import generators, hardware
+
+UNSEEN = 10_000
+PAGE = Path("docs/calibration.md")
+NUMBERS = Path("docs/calibration.json")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What cases are made of."""
+
+    unseen: Split
+    training: Split
+    look: Eyes
+
+    @classmethod
+    def of(cls, training: Split, unseen: int, look: Eyes) -> "Material":
+        """Deal ``training`` at random: so many ``unseen`` images, and the rest."""
+        order = torch.randperm(len(training.labels), generator=torch.Generator().manual_seed(1))
+        few, rest = (Split(training.images[rows], training.labels[rows]) for rows in (order[:unseen], order[unseen:]))
+        return cls(few, rest, look)
+
+    def ruler(self, test: Split, made_of: str = "") -> Ruler:
+        """The ruler that has the training images as those that could be copied."""
+        look = self.look
+        samples = len(self.unseen.labels)
+        return Ruler.of(look(test.images), test.labels, look(self.training.images), samples, made_of)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images with a known fault."""
+
+    name: str
+    make: Callable[[Material], Tensor]
+    """The images, uint8 ``[N, C, H, W]``, in no order."""
+    faults: tuple[str, ...] = ()
+    """The measures that must be worse than real images', each in one kind of space at least; all others may be."""
+    sound: tuple[str, ...] = ()
+    """The measures that must not be, in any."""
+    fraud: bool = False
+    """Whether it copies, repeats, omits or blurs, so that no such generator may be crowned over an honest one."""
+
+    def judged(self, given: Material, made: Ruler) -> dict[str, Any]:
+        """A row of the table: the measures, what must be seen, and what is."""
+        measured = made.measure(given.look(self.make(given)))
+        seen = faults(measured, made)
+        return {
+            "case": self.name,
+            "fraud": self.fraud,
+            "faults": list(self.faults),
+            "seen": sorted(seen),
+            "passes": set(self.faults) <= seen and not seen & set(self.sound),
+            **ruler.tabulate(measured),
+        }
+
+
+def copied(part: float) -> Callable[[Material], Tensor]:
+    """Unseen images, of which a ``part`` is replaced by training images."""
+
+    def make(given: Material) -> Tensor:
+        count = round(part * len(given.unseen.images))
+        return shuffled(torch.cat([given.training.images[:count], given.unseen.images[count:]]))
+
+    return make
+
+
+def repeated(count: int) -> Callable[[Material], Tensor]:
+    """The first ``count`` training images, drawn again and again."""
+
+    def make(given: Material) -> Tensor:
+        drawn = torch.randint(count, (len(given.unseen.images),), generator=torch.Generator().manual_seed(0))
+        return given.training.images[drawn]
+
+    return make
+
+
+def digit_kept(digit: int, part: float) -> Callable[[Material], Tensor]:
+    """Unseen images without all but a ``part`` of one digit's."""
+
+    def make(given: Material) -> Tensor:
+        rows = (given.unseen.labels == digit).nonzero().squeeze(1)
+        keep = torch.ones(len(given.unseen.labels), dtype=torch.bool)
+        keep[rows[round(part * len(rows)) :]] = False
+        return shuffled(given.unseen.images[keep])
+
+    return make
+
+
+def one_kind(digit: int) -> Callable[[Material], Tensor]:
+    """Unseen images, those of a digit replaced by the tenth of them that is nearest to one in pixels."""
+
+    def make(given: Material) -> Tensor:
+        images, rows = given.unseen.images.clone(), (given.unseen.labels == digit).nonzero().squeeze(1)
+        of_digit = images[rows].float()
+        alike = (of_digit - of_digit[0]).square().sum(dim=(1, 2, 3)).argsort()[: len(rows) // 10]
+        images[rows] = images[rows[alike[torch.arange(len(rows)) % len(alike)]]]
+        return images
+
+    return make
+
+
+def noisy(spread: float, images: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
+    """With normal noise of so many grey levels."""
+
+    def make(given: Material) -> Tensor:
+        clean = images(given)
+        noise = spread * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+        return (clean + noise).round().clamp(0, 255).to(torch.uint8)
+
+    return make
+
+
+def blurred(part: float) -> Callable[[Material], Tensor]:
+    """A ``part`` of the unseen images, blurred by the mean over 3 by 3 pixels; the rest as they are."""
+
+    def make(given: Material) -> Tensor:
+        count = round(part * len(given.unseen.images))
+        soft = avg_pool2d(given.unseen.images[:count].float(), 3, stride=1, padding=1).round().to(torch.uint8)
+        return shuffled(torch.cat([soft, given.unseen.images[count:]]))
+
+    return make
+
+
+def thick(given: Material) -> Tensor:
+    """Each pixel the brightest of 3 by 3."""
+    return max_pool2d(given.unseen.images.float(), 3, stride=1, padding=1).to(torch.uint8)
+
+
+def thin(given: Material) -> Tensor:
+    """Each pixel the darkest of 2 by 2."""
+    return (255 - max_pool2d(255 - given.unseen.images.float(), 2, stride=1)).to(torch.uint8)
+
+
+def shifted(pixels: int, images: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
+    """Moved to the right."""
+    return lambda given: images(given).roll(pixels, dims=3)
+
+
+@torch.inference_mode()
+def reconstructed(given: Material) -> Tensor:
+    """Unseen images after a passage through the autoencoder."""
+    return torch.cat([to_uint8(given.look.autoencoder(view(batch))) for batch in given.unseen.images.split(500)])
+
+
+@torch.inference_mode()
+def gaussian_codes(given: Material) -> Tensor:
+    """Drawn from a Gaussian for each digit in the autoencoder's code: a generator that has learned two moments."""
+    codes = given.look(given.unseen.images).features["autoencoder"]
+    drawn, random = [], torch.Generator().manual_seed(0)
+    for digit in range(10):
+        of_digit = codes[given.unseen.labels == digit]
+        root = torch.linalg.cholesky(torch.cov(of_digit.T) + 1e-4 * torch.eye(codes.shape[1]))
+        drawn.append(of_digit.mean(dim=0) + torch.randn(of_digit.shape, generator=random) @ root.T)
+    return shuffled(to_uint8(given.look.autoencoder.decoder(torch.cat(drawn))))
+
+
+def blends(given: Material) -> Tensor:
+    """The mean of each training image and the next of its digit: no copy of either."""
+    images = []
+    for digit in range(10):
+        of_digit = given.training.images[given.training.labels == digit].float()
+        images.append((of_digit + of_digit.roll(1, dims=0)) / 2)
+    return shuffled(torch.cat(images).to(torch.uint8))[: len(given.unseen.images)]
+
+
+def joined(given: Material) -> Tensor:
+    """The left half of each training image beside the right half of the next of its digit."""
+    images = []
+    for digit in range(10):
+        of_digit = given.training.images[given.training.labels == digit]
+        images.append(torch.cat([of_digit, of_digit.roll(1, dims=0)], dim=3)[:, :, :, _halves(of_digit.shape[3])])
+    return shuffled(torch.cat(images))[: len(given.unseen.images)]
+
+
+def _halves(width: int) -> Tensor:
+    """Columns of two images side by side: the first half of the first, the second half of the second."""
+    return torch.cat([torch.arange(width // 2), torch.arange(width + width // 2, 2 * width)])
+
+
+def mixed(*parts: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
+    """As many images of each kind."""
+
+    def make(given: Material) -> Tensor:
+        count = len(given.unseen.images) // len(parts)
+        return shuffled(torch.cat([shuffled(part(given))[:count] for part in parts]))
+
+    return make
+
+
+def sharpened(given: Material) -> Tensor:
+    """Strokes made harder: three times the contrast around grey."""
+    kernel = torch.tensor([[[[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]]]])
+    return conv2d(given.unseen.images.float(), kernel, padding=1).clamp(0, 255).to(torch.uint8)
+
+
+def shuffled(images: Tensor) -> Tensor:
+    """In an order that says nothing."""
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(2))]
+
+
+def all_copied(given: Material) -> Tensor:
+    """Training images."""
+    return given.training.images[: len(given.unseen.images)]
+
+
+def unseen(given: Material) -> Tensor:
+    """Unseen images: what a perfect generator draws."""
+    return given.unseen.images
+
+
+FEW = ("recall", "coverage")
+CASES = (
+    Case("unseen real images", unseen, sound=("frechet_distance", "copies", "digits")),
+    Case("10% copies of training images", copied(0.1), ("copies",), ("frechet_distance", "recall"), fraud=True),
+    Case("50% copies", copied(0.5), ("copies",), ("frechet_distance", "recall"), fraud=True),
+    Case("100% copies", all_copied, ("copies",), fraud=True),
+    Case("copies with noise of 5 grey levels", noisy(5, all_copied), ("copies",), fraud=True),
+    Case("copies moved by a pixel", shifted(1, all_copied), ("copies",), fraud=True),
+    Case("300 training images moved", shifted(2, repeated(300)), ("copies", "frechet_distance", *FEW), fraud=True),
+    Case(
+        "copies, blurred and repeated",
+        mixed(all_copied, blurred(1.0), repeated(300)),
+        ("copies", "frechet_distance"),
+        fraud=True,
+    ),
+    Case("halves of two training images", joined, ("frechet_distance",)),
+    Case("100 training images repeated", repeated(100), ("copies", "frechet_distance", *FEW), fraud=True),
+    Case("300 training images repeated", repeated(300), ("copies", "frechet_distance", *FEW), fraud=True),
+    Case("blends of two training images", blends, ("frechet_distance", "precision"), fraud=True),
+    Case("no 1", digit_kept(1, 0), ("frechet_distance", "digits", "coverage"), ("copies",), fraud=True),
+    Case("half of the 1s", digit_kept(1, 0.5), ("digits",), ("copies",)),
+    Case("one kind of 4", one_kind(4), ("digit_recall", "digit_coverage"), ("copies",), fraud=True),
+    Case("thick strokes", thick, ("frechet_distance", *FEW), ("copies",)),
+    Case("thin strokes", thin, ("frechet_distance", *FEW), ("copies",)),
+    Case("hard strokes", sharpened, ("frechet_distance",), ("copies",)),
+    Case("half blurred", blurred(0.5), ("frechet_distance",), ("copies",), fraud=True),
+    Case("all blurred", blurred(1.0), ("frechet_distance", *FEW), ("copies",), fraud=True),
+    Case("moved by two pixels", shifted(2, unseen), ("frechet_distance",), ("copies",)),
+    Case("noise of 5 grey levels", noisy(5, unseen), ("frechet_distance",), ("copies",)),
+    Case("noise of 40 grey levels", noisy(40, unseen), ("frechet_distance", "precision"), ("copies",)),
+    Case("reconstructions", reconstructed, ("frechet_distance",), ("copies",)),
+    Case("a Gaussian a digit", gaussian_codes, ("frechet_distance", "precision"), ("copies",)),
+)
+
+
+def faults(measured: dict[str, Measured], made: Ruler) -> set[str]:
+    """The measures that are worse than those of real images, beyond both intervals, in one kind of space at least.
+
+    Of copies, more than ``verdict.COPIES``.
+    """
+    floor = made.floor["interval"]
+    found = set()
+    for kind in SPACES:
+        if measured[kind]["frechet_distance"].low > floor[kind]["frechet_distance"]["high"]:
+            found.add("frechet_distance")
+        if measured[kind]["copies"].low > COPIES:
+            found.add("copies")
+        for name in ("precision", "recall", "coverage"):
+            if measured[kind][name].high < floor[kind][name]["low"]:
+                found.add(name)
+        for name in ("recall", "coverage"):
+            for digit, estimate in measured[f"{kind}_{name}"].items():
+                if estimate.high < floor[f"{kind}_{name}"][digit]["low"]:
+                    found.add(f"digit_{name}")
+    for digit, share in measured["digits"].items():
+        if share.high < floor["digits"][digit]["low"] or share.low > floor["digits"][digit]["high"]:
+            found.add("digits")
+    return found
+
+
+SHOWN = ("frechet_distance", "precision", "recall", "coverage", "copies")
+WORDS = {
+    "frechet_distance": "far",
+    "copies": "copies",
+    "precision": "unlike",
+    "recall": "few ways (recall)",
+    "coverage": "few ways (coverage)",
+    "digits": "digits' shares",
+    "digit_recall": "few ways of one digit (recall)",
+    "digit_coverage": "few ways of one digit (coverage)",
+}
+"""Of the faults."""
+
+
+def page(content: dict[str, Any]) -> str:
+    """The table in Markdown."""
+
+    def cell(values: Mapping[str, Any], name: str) -> str:
+        digits = ".3g" if name == "frechet_distance" else ".2f"
+        return " / ".join(f"{values[kind][name]:{digits}}" for kind in SPACES)
+
+    def row(name: str, values: Mapping[str, Any], said: Sequence[str]) -> str:
+        return f"| {' | '.join([name, *(cell(values, shown) for shown in SHOWN), *said])} |"
+
+    titles = ("images", "Fréchet distance", *SHOWN[1:], "must be seen", "is seen", "")
+    rows = [
+        row(case["case"], case, (words(case["faults"]), words(case["seen"]), "yes" if case["passes"] else "**no**"))
+        for case in content["cases"]
+    ]
+    floor = row("*floor: draws of training images*", content["floor"], ("", "", ""))
+    table = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", floor, *rows]
+    return INTRODUCTION + "\n".join(table) + "\n"
+
+
+def words(names: Sequence[str]) -> str:
+    """Faults as they are called in the table."""
+    return ", ".join(WORDS[name] for name in WORDS if name in names) or "nothing"
+
+
+INTRODUCTION = f"""# Calibration
+
+What the ruler reads on images whose faults are known. Each cell: by the five judges / by the autoencoder.
+`python -m mnist_gan calibrate` makes this page and [its numbers](calibration.json), with an interval for each; a test
+fails when a measure stops seeing what it saw.
+
+The training images are dealt at random: 50,000 play the training images that could be copied, {UNSEEN:,} play what a
+perfect generator draws, and these are spoiled. A fault is seen where a measure's 95% interval and that of the floor are
+apart, in one kind of space at least. The last column says whether all that must be seen is, and nothing that must not.
+
+"""
+
+
+def main() -> None:
+    """Measure every case, write the page and its numbers."""
+    options = parser().parse_args()
+    hardware.configure()
+    given = Material.of(read_prepared("train"), UNSEEN, Eyes())
+    made = given.ruler(read_prepared("test"), ruler.read().made_of)
+    cases = [*CASES, *(trained(*text.split("=", 1)) for text in options.generators)]
+    rows = []
+    for case in cases:
+        rows.append(case.judged(given, made))
+        print(f"{case.name}: {'passes' if rows[-1]['passes'] else 'fails'}: {words(rows[-1]['seen'])}", flush=True)
+    content = {"floor": made.floor, "cases": rows}
+    write_atomically(NUMBERS, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(PAGE, page(content).encode())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(prog="python -m mnist_gan calibrate", description=__doc__)
+    made.add_argument(
+        "generators", nargs="*", metavar="NAME=FILE", help="generators to measure as well, as models/generator has them"
+    )
+    return made
+
+
+def trained(name: str, file: str) -> Case:
+    """The images of a generator in a file."""
+    checkpoint = generators.read(Path(file))
+    latents = torch.randn(UNSEEN, checkpoint.origin.latent_dim, generator=torch.Generator().manual_seed(0))
+    return Case(name, lambda _: generate(checkpoint.generator, latents), ("frechet_distance",))

@@ -1,0 +1,56 @@
+"""The committed calibration: what the ruler sees, and that no fraud is crowned."""
+
+import json
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from mnist_gan.calibrate import CASES, UNSEEN, Case, Material, page
+from mnist_gan.data.mnist import Split
+from mnist_gan.files import flatten
+from mnist_gan.quality.ruler import Ruler
+from mnist_gan.quality.sight import Eyes
+from mnist_gan.quality.verdict import crown
+
+CONTENT: dict[str, Any] = json.loads((ROOT / "docs/calibration.json").read_text())
+ROWS: dict[str, dict[str, Any]] = {row["case"]: row for row in CONTENT["cases"]}
+HONEST = next(row for name, row in ROWS.items() if name.startswith("R3GAN"))
+FRAUDS = [case.name for case in CASES if case.fraud]
+
+
+def test_the_page_shows_the_numbers() -> None:
+    assert (ROOT / "docs/calibration.md").read_text() == page(CONTENT)
+    assert {case.name for case in CASES} <= ROWS.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_ruler_saw_what_it_must(case: Case) -> None:
+    row = ROWS[case.name]
+    assert set(case.faults) <= set(row["seen"])
+    assert not set(case.sound) & set(row["seen"])
+
+
+@pytest.mark.parametrize("name", FRAUDS)
+def test_no_fraud_is_crowned_over_an_honest_generator(name: str) -> None:
+    crowned, reason = crown(flatten(ROWS[name]), flatten(HONEST))
+    assert not crowned, reason
+
+
+def test_an_honest_generator_is_crowned_over_a_worse_one() -> None:
+    real = ROWS["unseen real images"]
+    assert crown(flatten(real), flatten(HONEST))[0]
+    assert not crown(flatten(HONEST), flatten(real))[0]
+
+
+@pytest.fixture(scope="module")
+def instrument(train_split: Split, test_split: Split) -> tuple[Material, Ruler]:
+    given = Material.of(train_split, UNSEEN, Eyes())
+    return given, given.ruler(test_split)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_ruler_sees_it_still(instrument: tuple[Material, Ruler], case: Case) -> None:
+    row = case.judged(*instrument)
+    assert row["passes"], row["seen"]
