@@ -6,6 +6,7 @@ experiment of the queue.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -14,13 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from mnist_gan import config, pipeline
 from mnist_gan.config import VARIANTS, Config
 from mnist_gan.errors import UserError
+from mnist_gan.progress import duration
+from mnist_gan.quality.verdict import SEEDS, smallest_ratio
 from mnist_gan.report import page
-from mnist_gan.tracking.run import TrackedRun
+from mnist_gan.report.configurations import configurations
+from mnist_gan.tracking.published import measured_alike
+from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
 from mnist_gan.training import hardware
 
@@ -42,6 +48,7 @@ def main() -> None:
     trials = [Trial.of(params, variant, epochs, seed) for seed in options.seeds for variant, epochs in options.variants]
     store = connect()
     with store_failures_in_one_line():
+        print(outlook(trials, store.published(), len(options.seeds)), flush=True)
         while True:
             plan = decide(trials, finished(store), experiments(), alive=has_worker())
             act(plan)
@@ -108,6 +115,8 @@ class Trial:
     """What it changes in params.yaml, as ``key=value``."""
     determinants: str
     """Names all that determines its result, as a run's tag does."""
+    kind: tuple[str, str]
+    """Variant and epochs."""
 
     @classmethod
     def of(cls, params: Config, variant: str, epochs: int | None, seed: int) -> "Trial":
@@ -131,6 +140,7 @@ class Trial:
                 *([f"variants.{variant}.epochs={epochs}"] if epochs else []),
             ),
             determinants,
+            (variant, str(section["epochs"])),
         )
 
 
@@ -168,6 +178,37 @@ def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, s
         forget=[trial.name for trial in missing if states.get(trial.name) == "Success"],
         queue=[trial for trial in missing if trial.name not in at_it],
     )
+
+
+def outlook(trials: Sequence[Trial], published: Sequence[TrackedRun], seeds: int) -> str:
+    """How long what is missing will take, and what so many ``seeds`` can show, by what is published."""
+    made = {run.tags.get("determinants") for run in published}
+    missing = [trial for trial in trials if trial.determinants not in made]
+    took = {kind_of(run.params): float(run.tags.get("training.seconds", 0)) for run in published}
+    known = [took[trial.kind] for trial in missing if took.get(trial.kind)]
+    time = f", about {duration(sum(known) / len(known) * len(missing))} of training" if known else ""
+    return f"{len(missing)} of {len(trials)} trainings to do{time}; {power(published, seeds)}"
+
+
+def power(published: Sequence[TrackedRun], seeds: int) -> str:
+    """The smallest ratio of distances that so many ``seeds`` show, by the spread over the seeds of what is published."""
+    if seeds < SEEDS:
+        return f"{seeds} of a variant are too few for a verdict, which needs {SEEDS}"
+    groups = [group.runs for group in configurations(published) if len(group.runs) > 1]
+    logs = [np.log([run.metrics[PRIMARY] for run in runs]) for runs in groups if measured_alike(runs)]
+    if not logs:
+        least, most = (smallest_ratio(spread, seeds) for spread in (0.05, 0.12))
+        return f"{seeds} of a variant show a ratio of distances of {least:.2f} to {most:.2f} with 80% power, as a rule"
+    spread = math.sqrt(np.mean([values.var(ddof=1) for values in logs]))
+    return (
+        f"{seeds} of a variant show a ratio of distances of {smallest_ratio(spread, seeds):.2f} with 80% power, by the "
+        f"spread of {sum(map(len, logs))} runs so far ({spread:.2g} of the logarithm)"
+    )
+
+
+def kind_of(params: Mapping[str, str]) -> tuple[str, str]:
+    """Variant and epochs, which say how long a training takes."""
+    return params["train.variant"], params["train.epochs"]
 
 
 def act(plan: Plan) -> None:

@@ -1,16 +1,19 @@
 """A sweep decides what to do before it does it."""
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import run_python
+from mlflow import MlflowClient
 
 from mnist_gan.config import load
-from mnist_gan.sweep import Trial, decide
+from mnist_gan.sweep import Trial, decide, outlook
+from mnist_gan.tracking.run import TrackedRun
 
 
 def trial(name: str) -> Trial:
-    return Trial(name, ("train.variant=gan",), f"determinants of {name}")
+    return Trial(name, ("train.variant=gan",), f"determinants of {name}", ("gan", "2"))
 
 
 def test_what_is_published_is_not_trained_again() -> None:
@@ -47,6 +50,21 @@ def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
     assert Trial.of(params, "gan", 100, 0).determinants == Trial.of(params, "gan", None, 0).determinants
     assert trials[0].name.startswith("gan-5-seed0-")
     assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
+
+
+def test_before_it_trains_a_sweep_says_what_it_can_show_and_how_long_it_takes(published: Path) -> None:
+    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    runs = [TrackedRun(client, run) for run in client.search_runs(["1"])]
+    said = outlook([trial("a"), trial("b")], runs, 5)
+    assert re.fullmatch(
+        r"2 of 2 trainings to do, about \d+ s of training; 5 of a variant show a ratio of distances of [\d.]+ with 80% "
+        r"power, by the spread of 4 runs so far \([\d.e-]+ of the logarithm\)",
+        said,
+    )
+    assert outlook([trial("a")], [], 5) == (
+        "1 of 1 trainings to do; 5 of a variant show a ratio of distances of 1.11 to 1.28 with 80% power, as a rule"
+    )
+    assert outlook([trial("a")], [], 2).endswith("2 of a variant are too few for a verdict, which needs 3")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,11 @@ def test_a_label_names_what_differs_within_a_variant(published: Path) -> None:
     other_gan.params["train.lr"] = "0.2"
     labels = [group.label for group in configurations([gan, other_gan, dcgan])]
     assert labels == ["gan, epochs 2, lr 0.0002", "gan, epochs 2, lr 0.2", "dcgan, epochs 6, lr 0.1"]
+    other_gan.params["train.lr"] = gan.params["train.lr"]
+    other_gan.tags["code"] = "0123456789ab"
+    first, second, third = [group.label for group in configurations([gan, other_gan, dcgan])]
+    assert (first, second) == (f"gan, epochs 2, code {gan.tags['code'][:7]}", "gan, epochs 2, code 0123456")
+    assert third == "dcgan, epochs 6"
 
 
 def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path) -> None:

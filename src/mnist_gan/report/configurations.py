@@ -38,22 +38,24 @@ def differing(runs: Sequence[TrackedRun]) -> list[str]:
 def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     """Runs by configuration, each under a label of what sets it apart from the others.
 
-    A label names the variant, the epochs, and the parameters that differ between runs of one variant. Trainings that
-    went on from another's end (``init_from``) are apart from those from the start: that of another seed is no draw of
-    its own. Of several runs of one seed, as after a change of the code, the last in ``runs`` counts: they are no
-    further evidence.
+    A label names the variant, the epochs, and the parameters and code that differ between runs of one variant.
+    Trainings that went on from another's end (``init_from``) are apart from those from the start: that of another seed
+    is no draw of its own. Of several runs of one seed the last in ``runs`` counts: they are no further evidence.
     """
-    variants = {run.params["train.variant"] for run in runs}
-    of_one_variant = {
-        name for variant in variants for name in differing([r for r in runs if r.params["train.variant"] == variant])
-    }
+    by_variant: dict[str, list[TrackedRun]] = {}
+    for run in runs:
+        by_variant.setdefault(run.params["train.variant"], []).append(run)
+    of_one_variant = {name for of_variant in by_variant.values() for name in differing(of_variant)}
+    codes = {variant: {run.tags.get("code", "") for run in of_variant} for variant, of_variant in by_variant.items()}
     names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
     tags = [tag for tag in ENVIRONMENT if len({run.tags[tag] for run in runs}) > 1]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
         given = [name for name in names if name in run.params and (name != "train.init_from" or run.start)]
         rest = [f"{name.partition('.')[2]} {run.params[name]}" for name in given]
-        label = ", ".join([run.params["train.variant"], *rest, *(run.tags[tag] for tag in tags)])
+        variant = run.params["train.variant"]
+        code = [f"code {run.tags.get('code', 'unknown')[:7]}"] if len(codes[variant]) > 1 else []
+        label = ", ".join([variant, *rest, *(run.tags[tag] for tag in tags), *code])
         groups.setdefault(label, {})[run.params["train.seed"]] = run
     return [
         Configuration(label, list(by_seed.values()), COLOURS[index % len(COLOURS)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnist_gan import config, pipeline
-from mnist_gan.config import Device
+from mnist_gan.config import Config, Device
 from mnist_gan.files import flatten, sha256
 from mnist_gan.progress import duration
 from mnist_gan.report import summary
@@ -39,6 +39,7 @@ def main() -> None:
             "ruler": str(quality["ruler"]),
             "published": hash_of(files),
             "determinants": pipeline.determinants(params, final.origin.environment),
+            "code": code(params),
         },
         note=lambda run_id: summary.note(quality, run_id),
     )
@@ -47,6 +48,14 @@ def main() -> None:
     if elsewhere := another_environment(final.origin):
         print(elsewhere)
     print(summary.block(quality, title(final, run), final.epoch, f"{run.name} ({state})", tracking_page(run)))
+
+
+def code(params: Config) -> str:
+    """Names the code that trains the selected variant: seeds of different code are no draws of one configuration."""
+    files = {
+        name: value for name, value in pipeline.inputs("train", params).items() if name.startswith(pipeline.SOURCE)
+    }
+    return sha256(json.dumps(files, sort_keys=True).encode())[:12]
 
 
 def title(final: Checkpoint, run: TrackedRun) -> str:
