@@ -191,7 +191,7 @@ def outlook(trials: Sequence[Trial], published: Sequence[TrackedRun], seeds: int
 
 
 def power(published: Sequence[TrackedRun], seeds: int) -> str:
-    """The smallest ratio of distances that so many ``seeds`` show, by the spread over the seeds of what is published."""
+    """The smallest ratio of distances that so many ``seeds`` show, by the spread over seeds of what is published."""
     if seeds < SEEDS:
         return f"{seeds} of a variant are too few for a verdict, which needs {SEEDS}"
     groups = [group.runs for group in configurations(published) if len(group.runs) > 1]

@@ -54,6 +54,9 @@ def set_distance(folder: Path, run: Run, value: float, half: float) -> None:
             quality[space][name] = of
             quality["interval"][space][name] = {"low": of, "high": of}
         quality["interval"][space]["frechet_distance"] = {"low": value - half, "high": value + half}
+        for group in (f"{space}_recall", f"{space}_coverage"):
+            quality[group] = dict.fromkeys(quality[group], 0.8)
+            quality["interval"][group] = {digit: {"low": 0.8, "high": 0.8} for digit in quality[group]}
     quality["digits"] = dict.fromkeys(quality["digits"], 0.1)
     path.write_text(json.dumps(quality))
 
