@@ -72,7 +72,12 @@ def test_a_stage_that_builds_networks_depends_on_the_selected_variant(imports: "
 def test_a_stage_is_its_file_and_its_section(stage: str) -> None:
     listed: dict[str, Any] = PIPELINE[stage]
     assert listed["cmd"] == f"PYTHONPATH=src python -m mnist_gan {stage}"
-    sections = {"check": [], "publish": [], "ruler": [], "train": ["train", "variants.${train.variant}"]}
+    sections = {
+        "check": [],
+        "publish": [],
+        "ruler": ["evaluate.samples"],
+        "train": ["train", "variants.${train.variant}"],
+    }
     assert listed.get("params", []) == sections.get(stage, [stage])
 
 
