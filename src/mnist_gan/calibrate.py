@@ -48,9 +48,7 @@ class Material:
 
     def ruler(self, test: Split, made_of: str = "") -> Ruler:
         """The ruler that has the training images as those that could be copied."""
-        look = self.look
-        samples = len(self.unseen.labels)
-        return Ruler.of(look(test.images), test.labels, look(self.training.images), samples, made_of)
+        return Ruler.of(self.look, test, self.training, len(self.unseen.labels), made_of)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Instrument:
     def __init__(self, training: Split, test: Split) -> None:
         self.look = Eyes()
         test, self.training = drawn(test, 0, 2000), drawn(training, 0, 10_000)
-        self.ruler = Ruler.of(self.look(test.images), test.labels, self.look(self.training.images), 2000, "")
+        self.ruler = Ruler.of(self.look, test, self.training, 2000, "")
 
     def __call__(self, images: Tensor) -> dict[str, Measured]:
         return self.ruler.measure(self.look(images))

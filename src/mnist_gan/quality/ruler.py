@@ -9,19 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mnist_gan.data.mnist import Split
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
 from mnist_gan.quality import measures, panel
 from mnist_gan.quality.measures import Gaussian
 from mnist_gan.quality.panel import Estimate, Measured, Originals, Space
-from mnist_gan.quality.sight import JUDGES, SPACES, Seen
+from mnist_gan.quality.sight import JUDGES, SPACES, Eyes, Seen
 
 TENSORS = Path("models/ruler/real.safetensors")
 FLOOR = Path("models/ruler/floor.json")
 DRAWS = 5
 """Draws of real images that make the floor."""
+VALIDATION = 10_000
+"""Training images that choose the best checkpoint."""
 CHOOSING = 2000
-"""Images of a checkpoint that are compared with as many real ones, to choose the best."""
+"""Images of a checkpoint that are compared with them."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class Validation:
     """Training images drawn at random, which choose the best checkpoint, in one judge's space of features."""
 
     features: Tensor
-    """``[CHOOSING, D]``."""
+    """Of CHOOSING of them, ``[CHOOSING, D]``."""
     neighbours: Tensor
     """Their squared distances ``[CHOOSING, NEIGHBOURS]`` of ``measures.neighbours``."""
     mean: Tensor
     root: Tensor
-    """Of the Gaussian that fits a larger draw."""
+    """Of the Gaussian that fits all VALIDATION."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,28 @@ class Ruler:
     """Names the frozen networks and the real images, on whatever machine."""
 
     @classmethod
-    def of(cls, test: Seen, labels: Tensor, training: Seen, samples: int, made_of: str) -> "Ruler":
+    def of(cls, look: Eyes, test: Split, training: Split, samples: int, made_of: str) -> "Ruler":
         """The ruler that has these real images, and the floor of so many ``samples``."""
-        draws = torch.Generator().manual_seed(0)
-        spaces = {name: Space.of(features) for name, features in test.features.items()}
-        originals = {kind: Originals.of(training.centred[kind], test.centred[kind]) for kind in SPACES}
-        validation = _validation(training, draws)
-        bare = cls(spaces, originals, validation, test.probabilities, labels, {}, made_of)
-        drawn = [bare.likeness(training[_draw(training, samples, draws)]) for _ in range(DRAWS)]
+        random = torch.Generator().manual_seed(0)
+
+        def draw(count: int) -> Seen:
+            # A block of MNIST's file is no draw: it is ordered by writer.
+            return look(training.images[torch.randperm(len(training.images), generator=random)[:count]])
+
+        seen, centred = look(test.images), look.centred(training.images)
+        spaces = {name: Space.of(features) for name, features in seen.features.items()}
+        originals = {kind: Originals.of(centred[kind], seen.centred[kind]) for kind in SPACES}
+        validation = _validation(draw(VALIDATION))
+        bare = cls(spaces, originals, validation, seen.probabilities, test.labels, {}, made_of)
+        drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
         floor = {
             group: {name: panel.of_draws([draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
             for group in drawn[0]
         }
         for kind in SPACES:
             # A draw of training images is all copies; of unseen images, by the limit's definition, TAIL are.
-            floor[kind]["copies"] = panel.wilson(panel.TAIL, len(labels), panel.NORMAL)
-        return cls(spaces, originals, validation, test.probabilities, labels, tabulate(floor), made_of)
+            floor[kind]["copies"] = panel.wilson(panel.TAIL, len(test.labels), panel.NORMAL)
+        return cls(spaces, originals, validation, seen.probabilities, test.labels, tabulate(floor), made_of)
 
     def name(self, samples: int, seed: int) -> str:
         """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
@@ -165,16 +174,10 @@ def tabulate(measured: dict[str, Measured]) -> dict[str, Any]:
     return values | {"interval": intervals}
 
 
-def _draw(seen: Seen, count: int, generator: torch.Generator) -> Tensor:
-    """Rows of ``count`` images at random, none twice. A block of MNIST's file is no draw: it is ordered by writer."""
-    return torch.randperm(len(seen.probabilities), generator=generator)[:count]
-
-
-def _validation(training: Seen, generator: torch.Generator) -> dict[str, Validation]:
-    rows = _draw(training, 10_000, generator)
-    drawn = {}
+def _validation(drawn: Seen) -> dict[str, Validation]:
+    found = {}
     for name in JUDGES:
-        features = training.features[name][rows]
+        features = drawn.features[name]
         gaussian, few = Gaussian.of(features), features[:CHOOSING]
-        drawn[name] = Validation(few, measures.neighbours(few, measures.NEIGHBOURS), gaussian.mean, gaussian.root)
-    return drawn
+        found[name] = Validation(few, measures.neighbours(few, measures.NEIGHBOURS), gaussian.mean, gaussian.root)
+    return found

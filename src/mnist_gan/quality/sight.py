@@ -21,14 +21,7 @@ class Seen:
     probabilities: Tensor
     """Of the classes, by all judges: ``[N, 10]``."""
     centred: dict[str, Tensor]
-    """By kind of space, features ``[N, D]`` of the images after ``centred``: what copies are looked for in. A copy is a
-    copy to every judge, so that the first is enough."""
-
-    def __getitem__(self, rows: slice | Tensor) -> "Seen":
-        features, centred = (
-            {name: rows_of[rows] for name, rows_of in of.items()} for of in (self.features, self.centred)
-        )
-        return Seen(features, self.probabilities[rows], centred)
+    """What copies are looked for in: ``Eyes.centred``. A copy is a copy to every judge, so that the first is enough."""
 
 
 class Eyes:
@@ -43,15 +36,15 @@ class Eyes:
         by_judge = [judge.features(one, images) for one in self.judges]
         features = dict(zip(JUDGES, by_judge, strict=True))
         features["autoencoder"] = autoencoder.features(self.autoencoder, images)
+        return Seen(features, judge.probabilities(self.judges, by_judge), self.centred(images))
+
+    def centred(self, images: Tensor) -> dict[str, Tensor]:
+        """What is looked for copies in: by kind of space, features ``[N, D]`` of the images in their middle."""
         middle = centred(images)
-        return Seen(
-            features,
-            judge.probabilities(self.judges, by_judge),
-            {
-                "judge": judge.features(self.judges[0], middle),
-                "autoencoder": autoencoder.features(self.autoencoder, middle),
-            },
-        )
+        return {
+            "judge": judge.features(self.judges[0], middle),
+            "autoencoder": autoencoder.features(self.autoencoder, middle),
+        }
 
 
 def centred(images: Tensor) -> Tensor:

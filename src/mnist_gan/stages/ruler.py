@@ -13,11 +13,10 @@ def main() -> None:
     """Write models/ruler/."""
     samples = config.load().evaluate.samples
     hardware.configure()
-    look = Eyes()
     test, training = read_prepared("test"), read_prepared("train")
     frozen = (sha256(path.read_bytes()) for path in (*judge.PATHS, autoencoder.PATH))
     made_of = sha256(" ".join([*frozen, digest(test), digest(training)]).encode())
-    made = Ruler.of(look(test.images), test.labels, look(training.images), samples, made_of)
+    made = Ruler.of(Eyes(), test, training, samples, made_of)
     made.write()
     distance, interval = (part["judge"]["frechet_distance"] for part in (made.floor, made.floor["interval"]))
     print(f"real images: Fréchet distance {distance:.3f} ({interval['low']:.3f} to {interval['high']:.3f})")
