@@ -1,4 +1,4 @@
-"""What the judge and the autoencoder share: how they see images, how they are trained, and their committed files."""
+"""What the judges and the autoencoder share: how they see images, how they are trained, and their committed files."""
 
 import itertools
 from collections.abc import Callable

@@ -167,12 +167,12 @@ def _sentence(contrasts: Sequence[Contrast], runs: Mapping[str, Sequence[Quality
     against = [contrast for contrast in contrasts if contrast.better == best]
     beaten = [contrast.worse for contrast in against if contrast.decided]
     nearest = min(against, key=lambda contrast: contrast.ratios["judge"].value)
-    undecided = max(against, key=lambda contrast: contrast.adjusted_p)
     for contrast in against:
         if reason := broken_guard(runs[best], runs[contrast.worse]):
             return f"There is no winner: {best} is nearest to the real images by the judges, but {reason}"
     if len(beaten) == len(against):
         return f"{best} is better: {_words(nearest, runs)}"
+    undecided = max((c for c in against if not c.decided), key=lambda contrast: contrast.adjusted_p)
     also = f" {best} is better than {' and '.join(beaten)}." if beaten else ""
     if undecided.ratios["autoencoder"].value < 1:
         return (
