@@ -60,7 +60,7 @@ def test_spaces_that_disagree_crown_nobody() -> None:
 
 
 def test_of_several_the_undecided_one_is_named() -> None:
-    """The third is far by the judges and near by the autoencoder, both beyond doubt: it, not the second, is the reason."""
+    """The third is far by the judges and near by the autoencoder, beyond doubt: it, not the second, is the reason."""
     a, b = results([10.0, 11.0, 10.5]), results([20.0, 26.0, 22.0])
     c = results([100.0, 110.0, 105.0], [1.0, 1.01, 1.02])
     verdict = decide({"a": a, "b": b, "c": c})
