@@ -46,9 +46,9 @@ class Material:
         few, rest = (Split(training.images[rows], training.labels[rows]) for rows in (order[:unseen], order[unseen:]))
         return cls(few, rest, look)
 
-    def ruler(self, test: Split, made_of: str = "") -> Ruler:
+    def ruler(self, test: Split) -> Ruler:
         """The ruler that has the training images as those that could be copied."""
-        return Ruler.of(self.look, test, self.training, len(self.unseen.labels), made_of)
+        return Ruler.of(self.look, test, self.training, len(self.unseen.labels), made_of="")
 
 
 @dataclass(frozen=True)
@@ -349,9 +349,9 @@ def main() -> None:
     """Measure every case, write the page and its numbers."""
     options = parser().parse_args()
     hardware.configure()
+    cases = [*CASES, *(trained(name, path) for name, path in options.generators)]
     given = Material.of(read_prepared("train"), UNSEEN, Eyes())
-    made = given.ruler(read_prepared("test"), ruler.read().made_of)
-    cases = [*CASES, *(trained(*text.split("=", 1)) for text in options.generators)]
+    made = given.ruler(read_prepared("test"))
     rows = []
     for case in cases:
         rows.append(case.judged(given, made))
@@ -365,13 +365,27 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(prog="python -m mnist_gan calibrate", description=__doc__)
     made.add_argument(
-        "generators", nargs="*", metavar="NAME=FILE", help="generators to measure as well, as models/generator has them"
+        "generators",
+        nargs="*",
+        type=name_and_path,
+        metavar="NAME=FILE",
+        help="generators to measure as well, as models/generator has them",
     )
     return made
 
 
-def trained(name: str, file: str) -> Case:
+def name_and_path(text: str) -> tuple[str, Path]:
+    """``GAN=file`` as its two parts; raises ArgumentTypeError for anything else."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name with its file, such as GAN=models/generator/x.safetensors"
+        )
+    return name, Path(path)
+
+
+def trained(name: str, path: Path) -> Case:
     """The images of a generator in a file."""
-    checkpoint = generators.read(Path(file))
+    checkpoint = generators.read(path)
     latents = torch.randn(UNSEEN, checkpoint.origin.latent_dim, generator=torch.Generator().manual_seed(0))
     return Case(name, lambda _: generate(checkpoint.generator, latents), ("frechet_distance",))

@@ -45,10 +45,12 @@ def main() -> None:
             flush=True,
         )
     hardware.configure()
-    trials = [Trial.of(params, variant, epochs, seed) for seed in options.seeds for variant, epochs in options.variants]
+    # Once each, however often they are named.
+    seeds, variants = dict.fromkeys(options.seeds), dict.fromkeys(options.variants)
+    trials = [Trial.of(params, variant, epochs, seed) for seed in seeds for variant, epochs in variants]
     store = connect()
     with store_failures_in_one_line():
-        print(outlook(trials, store.published(), len(options.seeds)), flush=True)
+        print(outlook(trials, store.published(), len(seeds)), flush=True)
         while True:
             plan = decide(trials, finished(store), experiments(), alive=has_worker())
             act(plan)

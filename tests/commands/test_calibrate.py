@@ -1,10 +1,11 @@
 """The committed calibration: what the ruler sees, and that no fraud is crowned."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_python
 
 from mnist_gan.calibrate import CASES, UNSEEN, Case, Material, page
 from mnist_gan.data.mnist import Split
@@ -41,6 +42,14 @@ def test_an_honest_generator_is_crowned_over_a_worse_one() -> None:
     real = ROWS["unseen real images"]
     assert crown(flatten(real), flatten(HONEST))[0]
     assert not crown(flatten(HONEST), flatten(real))[0]
+
+
+@pytest.mark.parametrize("given", ["GAN", "=file", "GAN="])
+def test_a_generator_without_name_or_file_is_said_at_once(workspace: Path, given: str) -> None:
+    done = run_python("-m", "mnist_gan", "calibrate", given, folder=workspace)
+    assert done.returncode == 2
+    assert f"{given!r} is no name with its file" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")
