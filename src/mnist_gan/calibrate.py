@@ -20,10 +20,10 @@ from mnist_gan.data.mnist import Split, read_prepared
 from mnist_gan.files import write_atomically
 from mnist_gan.quality import ruler
 from mnist_gan.quality.frozen import view
+from mnist_gan.quality.guards import COPIES
 from mnist_gan.quality.panel import Measured
 from mnist_gan.quality.ruler import Ruler
 from mnist_gan.quality.sight import SPACES, Eyes
-from mnist_gan.quality.verdict import COPIES
 from mnist_gan.training import generators, hardware
 
 UNSEEN = 10_000
@@ -67,7 +67,8 @@ class Case:
 
     def judged(self, given: Material, made: Ruler) -> dict[str, Any]:
         """A row of the table: the measures, what must be seen, and what is."""
-        measured = made.measure(given.look(self.make(given)))
+        images = self.make(given)
+        measured = made.measure(given.look(images), given.look.centred(images))
         seen = faults(measured, made)
         return {
             "case": self.name,

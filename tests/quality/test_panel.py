@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mnist_gan.data.mnist import Split
 from mnist_gan.quality import panel
-from mnist_gan.quality.panel import Measured
+from mnist_gan.quality.panel import Estimate, Measured, over_seeds
 from mnist_gan.quality.ruler import Ruler
 from mnist_gan.quality.sight import Eyes
 
@@ -22,7 +22,7 @@ class Instrument:
         self.ruler = Ruler.of(self.look, test, self.training, 2000, "")
 
     def __call__(self, images: Tensor) -> dict[str, Measured]:
-        return self.ruler.measure(self.look(images))
+        return self.ruler.measure(self.look(images), self.look.centred(images))
 
 
 def drawn(split: Split, first: int, last: int) -> Split:
@@ -147,3 +147,20 @@ def test_noise(measure: Instrument, before: dict[str, Measured], space: str) -> 
     assert found["precision"].high < 0.05
     assert found["coverage"].high < 0.05
     assert found["copies"].high < 0.05
+
+
+def test_values_over_seeds_show_what_their_interval_allows() -> None:
+    def shown(name: str, *values: float) -> str:
+        return str(over_seeds(name, [Estimate(value, value - 1, value + 1) for value in values]))
+
+    assert shown("frechet_distance", 207.31, 190.25, 220.4) == "206 (168 to 244)"
+    assert shown("frechet_distance", 1.0, 9.0, 2.0).startswith("4 (0 to ")
+    assert shown("kernel_distance", 0.0071, 0.0073, 0.0072) == "0.00720 (0.00695 to 0.00745)"
+    assert shown("recall", 0.9, 0.99, 0.95).endswith(" to 1.00)")
+    assert shown("digits_present", 10, 10, 10) == "10"
+    assert shown("frechet_distance", 71.80751) == "71.8 (70.8 to 72.8)"
+
+
+def test_the_floor_ends_where_the_measure_does() -> None:
+    assert panel.of_draws("recall", [0.99, 0.999, 0.95]).high == 1
+    assert panel.of_draws("kernel_distance", [1e-5, -1e-5, 2e-5]).low < 0

@@ -16,15 +16,17 @@ def test_a_ruler_that_is_read_measures_as_the_one_that_was_written(small: Path) 
     test, training = (read_split(small, name) for name in ("test", "train"))
     read = ruler.read()
     made = Ruler.of(look, test, training, 1000, read.made_of)
-    blurred = look(read_split(small, "test").images.roll(1, dims=3))
-    assert read.measure(blurred) == made.measure(blurred)
-    assert read.follow(blurred) == made.follow(blurred)
+    moved = read_split(small, "test").images.roll(1, dims=3)
+    seen = look(moved), look.centred(moved)
+    assert read.measure(*seen) == made.measure(*seen)
+    assert read.follow(seen[0]) == made.follow(seen[0])
     assert read.floor == made.floor
 
 
 def test_the_floor_is_no_copy_of_what_it_is_compared_with(small: Path) -> None:
     read = ruler.read()
-    copied = read.measure(Eyes()(read_split(small, "train").images[-1000:]))
+    look, images = Eyes(), read_split(small, "train").images[-1000:]
+    copied = read.measure(look(images), look.centred(images))
     for space in ("judge", "autoencoder"):
         assert read.floor[space]["copies"] == 0.01
         assert copied[space]["copies"].value == 1

@@ -14,10 +14,8 @@ from mlflow.entities import Run
 from selenium.webdriver import Chrome
 
 from mnist_gan.files import flatten
-from mnist_gan.quality.panel import Estimate
 from mnist_gan.report.charts import training_seconds
 from mnist_gan.report.configurations import configurations
-from mnist_gan.report.tables import in_words, over_seeds
 from mnist_gan.tracking.run import TrackedRun
 
 
@@ -168,18 +166,6 @@ def test_a_mistake_is_one_line(published: Path, tmp_path: Path, arguments: tuple
     assert errors.startswith(f"error: {message}")
     assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_values_over_seeds_show_what_their_interval_allows() -> None:
-    def shown(name: str, *values: float) -> str:
-        return in_words(over_seeds(name, [Estimate(value, value - 1, value + 1) for value in values]))
-
-    assert shown("judge/frechet_distance", 207.31, 190.25, 220.4) == "206 (168 to 244)"
-    assert shown("judge/frechet_distance", 1.0, 9.0, 2.0).startswith("4 (0 to ")
-    assert shown("judge/kernel_distance", 0.0071, 0.0073, 0.0072) == "0.00720 (0.00695 to 0.00745)"
-    assert shown("judge/recall", 0.9, 0.99, 0.95).endswith(" to 1.00)")
-    assert shown("judge/digits_present", 10, 10, 10) == "10"
-    assert shown("judge/frechet_distance", 71.80751) == "71.8 (70.8 to 72.8)"
 
 
 def test_a_pause_is_no_training() -> None:

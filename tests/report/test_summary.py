@@ -8,6 +8,7 @@ from conftest import RESULT, ROOT, run_python, set_params
 
 from mnist_gan.files import flatten
 from mnist_gan.progress import duration
+from mnist_gan.quality.panel import HEADLINES, Estimate
 from mnist_gan.report import summary
 
 
@@ -16,8 +17,7 @@ def good() -> dict[str, float]:
     """The measures of the floor: what real images get."""
     measured = json.loads((ROOT / "metrics/evaluate.json").read_text())
     floor = measured["floor"]
-    distances = {space: floor[space] for space in ("judge", "autoencoder")}
-    return flatten({**floor, "floor": floor, "best": {"epoch": 6, **distances}})
+    return flatten({**floor, "floor": floor, "best": {**floor, "epoch": 6}})
 
 
 def test_nothing_is_wrong_with_real_images(good: dict[str, float]) -> None:
@@ -57,9 +57,11 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
     )
     for part in (
         "gan, seed 0: 6 epochs in 3 min 5 s",
-        "real images have 0.1",
+        "Fréchet distance   0.12",
+        " by the judges, 0.3",
+        "real images have   0.12",
         "8 of ten digits, not 2 or 5",
-        "best checkpoint    epoch 4, distance ",
+        "best checkpoint    epoch 4: 0.12",
         "plots/digits.png",
         "gan 6 epochs seed 0 (completed); `make ui`, then http://x",
     ):
@@ -80,3 +82,11 @@ def test_a_training_that_goes_wrong_says_so(small: Path, lr: float) -> None:
     said = done.stdout + done.stderr
     assert "It has learned nothing" in said or "It has collapsed" in said or "is not finite" in said, said
     assert "Traceback" not in said
+
+
+def test_the_description_has_the_rows_of_the_report(good: dict[str, float]) -> None:
+    said = summary.note(good, "1a2b")
+    distance = Estimate.of(good, "judge/frechet_distance")
+    assert f"| Fréchet distance, judges | {distance} | {distance} |" in said
+    assert said.count("\n| ") == len(HEADLINES) + 2
+    assert "get-artifact?path=plots/samples.png&run_uuid=1a2b" in said

@@ -1,7 +1,8 @@
 """All measures of a set of images against real ones, each with its interval."""
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,22 @@ NORMAL = 1.96
 """The normal distribution's factor of a standard error."""
 TAIL = 0.01
 """An image is taken for a copy where it is nearer to a training image than this part of unseen images is."""
+HEADLINES = {
+    "judge/frechet_distance": "Fréchet distance, judges",
+    "autoencoder/frechet_distance": "Fréchet distance, autoencoder",
+    "judge/precision": "precision: images that look real",
+    "judge/recall": "recall: real images that it could draw",
+    "autoencoder/recall": "recall, autoencoder",
+    "judge/coverage": "coverage: real images that it comes near",
+    "autoencoder/coverage": "coverage, autoencoder",
+    "autoencoder/copies": "copies: images too near to a training image",
+    "judge/digits_present": "digits drawn",
+    "judge/total_variation": "digits' shares: off by",
+}
+"""The measures that say how good a generator is and what it is bad at, with their titles."""
+UNBOUNDED = ("frechet_distance_infinite", "kernel_distance")
+MOST = {"frechet_distance": math.inf, "density": math.inf, "classifier_score": 10.0, "digits_present": 10.0}
+"""The largest values of measures that are no parts of 1."""
 
 
 class Estimate(NamedTuple):
@@ -29,6 +46,20 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, quality: Mapping[str, float], name: str, part: str = "") -> "Estimate":
+        """The measure ``name`` from a flat metrics/evaluate.json, of the ``part`` that "floor/" or "best/" names."""
+        return cls(quality[part + name], *(quality[f"{part}interval/{name}/{end}"] for end in ("low", "high")))
+
+    def __str__(self) -> str:
+        """In as many digits as the interval's width leaves a meaning."""
+        width = self.high - self.low
+        if width <= 0:
+            return f"{self.value:.4g}"
+        decimals = max(0, 1 - math.floor(math.log10(width)))
+        value, low, high = (f"{number:.{decimals}f}" for number in self)
+        return f"{value} ({low} to {high})"
 
 
 class Spread(NamedTuple):
@@ -85,11 +116,24 @@ def wilson(value: float, images: float, factor: float) -> Estimate:
     return Estimate(value, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def of_draws(values: Sequence[float]) -> Estimate:
-    """The mean of a measure over several draws, and where one more would be."""
-    draws = torch.tensor(values, dtype=torch.float64)
-    half = _factor(len(draws) - 1) * draws.std().item() * math.sqrt(1 + 1 / len(draws))
-    return Estimate(draws.mean().item(), draws.mean().item() - half, draws.mean().item() + half)
+def of_draws(name: str, values: Sequence[float]) -> Estimate:
+    """The mean of the measure ``name`` over several draws, and where one more would be."""
+    return _within(name, values, statistics.stdev(values) * math.sqrt(1 + 1 / len(values)))
+
+
+def over_seeds(name: str, estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of the measure ``name`` over trainings, with Student's interval; of one training, its own."""
+    if len(estimates) == 1:
+        return estimates[0]
+    values = [estimate.value for estimate in estimates]
+    return _within(name, values, statistics.stdev(values) / math.sqrt(len(values)))
+
+
+def _within(name: str, values: Sequence[float], error: float) -> Estimate:
+    """The mean of ``values`` of the measure ``name``, with so much ``error``, as far as the measure goes."""
+    mean, half = math.fsum(values) / len(values), _factor(len(values) - 1) * error
+    least, most = (-math.inf, math.inf) if name in UNBOUNDED else (0.0, MOST.get(name, 1.0))
+    return Estimate(mean, max(least, mean - half), min(most, mean + half))
 
 
 def _factor(freedom: float) -> float:

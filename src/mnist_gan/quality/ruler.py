@@ -1,7 +1,7 @@
 """The ruler: what generated images are measured against, made once of real images alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,14 @@ class Ruler:
             # A block of MNIST's file is no draw: it is ordered by writer.
             return look(training.images[torch.randperm(len(training.images), generator=random)[:count]])
 
-        seen, centred = look(test.images), look.centred(training.images)
+        seen, tested, trained = look(test.images), look.centred(test.images), look.centred(training.images)
         spaces = {name: Space.of(features) for name, features in seen.features.items()}
-        originals = {kind: Originals.of(centred[kind], seen.centred[kind]) for kind in SPACES}
+        originals = {kind: Originals.of(trained[kind], tested[kind]) for kind in SPACES}
         validation = _validation(draw(VALIDATION))
         bare = cls(spaces, originals, validation, seen.probabilities, test.labels, {}, made_of)
         drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
         floor = {
-            group: {name: panel.of_draws([draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
+            group: {name: panel.of_draws(name, [draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
             for group in drawn[0]
         }
         for kind in SPACES:
@@ -101,11 +101,11 @@ class Ruler:
             "recall": near.recalled.double().mean().item(),
         }
 
-    def measure(self, generated: Seen) -> dict[str, Measured]:
-        """All measures."""
+    def measure(self, generated: Seen, centred: Mapping[str, Tensor]) -> dict[str, Measured]:
+        """All measures of images, as ``Eyes`` sees them where they are and ``centred``."""
         measured = self.likeness(generated)
         for kind, originals in self.originals.items():
-            measured[kind]["copies"] = panel.copies(generated.centred[kind], originals)
+            measured[kind]["copies"] = panel.copies(centred[kind], originals)
         return measured
 
     def likeness(self, generated: Seen) -> dict[str, Measured]:

@@ -20,8 +20,6 @@ class Seen:
     """By network, float32 ``[N, D]``."""
     probabilities: Tensor
     """Of the classes, by all judges: ``[N, 10]``."""
-    centred: dict[str, Tensor]
-    """What copies are looked for in: ``Eyes.centred``. A copy is a copy to every judge, so that the first is enough."""
 
 
 class Eyes:
@@ -36,10 +34,13 @@ class Eyes:
         by_judge = [judge.features(one, images) for one in self.judges]
         features = dict(zip(JUDGES, by_judge, strict=True))
         features["autoencoder"] = autoencoder.features(self.autoencoder, images)
-        return Seen(features, judge.probabilities(self.judges, by_judge), self.centred(images))
+        return Seen(features, judge.probabilities(self.judges, by_judge))
 
     def centred(self, images: Tensor) -> dict[str, Tensor]:
-        """What is looked for copies in: by kind of space, features ``[N, D]`` of the images in their middle."""
+        """What copies are looked for in: by kind of space, features ``[N, D]`` of the images in their middle.
+
+        A copy is a copy to every judge, so that the first is enough.
+        """
         middle = centred(images)
         return {
             "judge": judge.features(self.judges[0], middle),

@@ -12,33 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mnist_gan.quality.guards import NEAR, SPACES, Quality, copies, missing_digits
+from mnist_gan.quality.panel import Estimate
+
 CONFIDENCE = 0.95
 SEEDS = 3
 """The fewest seeds that take part in a verdict: of two, the spread is a guess."""
 POWER = 0.8
-COPIES = 0.02
-"""A generator copies where more of its images than these are taken for copies: twice as many as of the test images.
-Other unseen images get up to 0.015 (docs/calibration.md)."""
 FEWER = 0.75
 """A digit is drawn in fewer ways where recall or coverage of it is below so many times the other's."""
-PRESENT = 0.01
-"""A digit is drawn where at least this part of the images is taken for it."""
-SPACES = {"judge": "judges", "autoencoder": "autoencoder"}
-NEAR = "lie nearer to a training image than all but 1% of unseen ones"
-
-Quality = Mapping[str, float]
-"""All measures of one result: metrics/evaluate.json, flat."""
-
-
-def copies(quality: Quality) -> float:
-    """The part of the images that are taken for copies, where that is more than of unseen images; else 0."""
-    beyond = [space for space in SPACES if quality[f"interval/{space}/copies/low"] > COPIES]
-    return max((quality[f"{space}/copies"] for space in beyond), default=0.0)
-
-
-def missing_digits(quality: Quality) -> list[int]:
-    """The digits that the generator seldom or never draws."""
-    return [digit for digit in range(10) if quality[f"digits/{digit}"] < PRESENT]
 
 
 def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
@@ -52,7 +34,7 @@ def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
     names = {f"{space}/frechet_distance": title for space, title in SPACES.items()}
     orders = {_order(new, old, name) for name in names}
     said = "; ".join(
-        f"{interval(new, name)} against {interval(old, name)} by the {title}" for name, title in names.items()
+        f"{Estimate.of(new, name)} against {Estimate.of(old, name)} by the {title}" for name, title in names.items()
     )
     if orders == {1}:
         why = "nearer to the real images, beyond the intervals"
@@ -78,23 +60,18 @@ def _draws_fewer(new: Quality, old: Quality) -> str:
     for name, part, of_digit, measure, space in compared:
         if new[f"interval/{name}/high"] < part * old[f"interval/{name}/low"]:
             return (
-                f"it draws fewer of the ways in which people write: {measure}{of_digit} {interval(new, name)} against "
-                f"{interval(old, name)} of the present one, by the {SPACES[space]}"
+                f"it draws fewer of the ways in which people write: {measure}{of_digit} {Estimate.of(new, name)} "
+                f"against {Estimate.of(old, name)} of the present one, by the {SPACES[space]}"
             )
     return ""
 
 
-def interval(quality: Quality, name: str) -> str:
-    """A measure with its interval."""
-    low, high = (quality[f"interval/{name}/{end}"] for end in ("low", "high"))
-    return f"{quality[name]:.4g} ({low:.4g} to {high:.4g})"
-
-
 def _order(new: Quality, old: Quality, name: str) -> int:
     """1 where the new distance is smaller beyond both intervals, -1 where it is larger, 0 where they overlap."""
-    if new[f"interval/{name}/high"] < old[f"interval/{name}/low"]:
+    ours, theirs = Estimate.of(new, name), Estimate.of(old, name)
+    if ours.high < theirs.low:
         return 1
-    return -1 if new[f"interval/{name}/low"] > old[f"interval/{name}/high"] else 0
+    return -1 if ours.low > theirs.high else 0
 
 
 class Ratio(NamedTuple):

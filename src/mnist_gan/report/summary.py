@@ -3,10 +3,8 @@
 ``publish`` prints it, and it is the run's description in MLflow.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
-from mnist_gan.quality.verdict import NEAR, copies, missing_digits
+from mnist_gan.quality.guards import NEAR, SPACES, Quality, copies, missing_digits
+from mnist_gan.quality.panel import HEADLINES, Estimate
 
 NEAR_NOTHING = 0.01
 """Precision of a generator that has learned nothing: so few of its images lie among real ones."""
@@ -14,26 +12,13 @@ NARROW = 0.05
 """Recall below which a generator draws each digit in few ways only."""
 
 
-class Distance(NamedTuple):
-    """A Fréchet distance with its 95% interval, and that of real images."""
-
-    value: float
-    low: float
-    high: float
-    floor: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g}); real images have {self.floor:.2g}"
+def distances(quality: Quality, part: str = "") -> str:
+    """The Fréchet distances of the generator, or of the ``part`` that "floor/" or "best/" names."""
+    judges, autoencoder = (Estimate.of(quality, f"{space}/frechet_distance", part) for space in SPACES)
+    return f"{judges} by the judges, {autoencoder} by the autoencoder"
 
 
-def distance(quality: Mapping[str, float], space: str = "judge") -> Distance:
-    """From the flat metrics of metrics/evaluate.json."""
-    name = f"{space}/frechet_distance"
-    low, high = (quality[f"interval/{name}/{end}"] for end in ("low", "high"))
-    return Distance(quality[name], low, high, quality[f"floor/{name}"])
-
-
-def digits(quality: Mapping[str, float]) -> str:
+def digits(quality: Quality) -> str:
     """How many of the ten digits it draws, and which not."""
     missing = missing_digits(quality)
     if not missing:
@@ -43,7 +28,7 @@ def digits(quality: Mapping[str, float]) -> str:
     return f"{10 - len(missing)} of ten digits, not {listed}"
 
 
-def verdict(quality: Mapping[str, float]) -> str:
+def verdict(quality: Quality) -> str:
     """What is wrong with the generator, in a sentence; empty where nothing is."""
     if max(quality["judge/precision"], quality["autoencoder/precision"]) < NEAR_NOTHING:
         return "It has learned nothing: hardly any of its images lies near a real one."
@@ -61,7 +46,7 @@ def verdict(quality: Mapping[str, float]) -> str:
     return ""
 
 
-def block(quality: Mapping[str, float], title: str, epochs: int, run: str, page: str) -> str:
+def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str:
     """The end of ``dvc repro``: some six lines.
 
     Args:
@@ -72,50 +57,34 @@ def block(quality: Mapping[str, float], title: str, epochs: int, run: str, page:
         page: where the run is shown.
     """
     best = quality["best/epoch"]
-    better = quality["best/judge/frechet_distance"]
     lines = [
         title,
         verdict(quality),
-        f"Fréchet distance   {distance(quality)}",
+        f"Fréchet distance   {distances(quality)}",
+        f"real images have   {distances(quality, 'floor/')}",
         f"draws              {digits(quality)}",
-        f"best checkpoint    epoch {best:.0f}, distance {better:.3g}" if best != epochs else "",
+        f"best checkpoint    epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
         "look at            plots/digits.png",
         f"MLflow             {run}; `make ui`, then {page}",
     ]
     return "\n".join(["", *(f"  {line}" for line in lines if line), ""])
 
 
-PANEL = {
-    "frechet_distance": "Fréchet distance",
-    "kernel_distance": "kernel distance",
-    "precision": "precision",
-    "recall": "recall",
-    "coverage": "coverage",
-    "copies": "copies",
-}
-"""The measures that a run's description shows, by their names in metrics/evaluate.json."""
-
-
-def note(quality: Mapping[str, float], run_id: str) -> str:
+def note(quality: Quality, run_id: str) -> str:
     """The description of the run with this id, in Markdown, with pictures that the server of the UI has."""
-
-    def cell(measure: str) -> str:
-        if measure not in quality:
-            return ""
-        low, high = (quality[f"interval/{measure}/{end}"] for end in ("low", "high"))
-        return f"{quality[measure]:.3g} ({low:.3g} to {high:.3g}); {quality[f'floor/{measure}']:.2g}"
 
     def picture(name: str) -> str:
         return f"![{name}](get-artifact?path=plots/{name}.png&run_uuid={run_id})"
 
-    rows = [f"| {title} | {cell(f'judge/{name}')} | {cell(f'autoencoder/{name}')} |" for name, title in PANEL.items()]
-    panel = ["| value (95% interval); real images | judge | autoencoder |", "| --- | --- | --- |", *rows]
+    rows = [
+        f"| {title} | {Estimate.of(quality, name)} | {Estimate.of(quality, name, 'floor/')} |"
+        for name, title in HEADLINES.items()
+    ]
     parts = [
         verdict(quality),
-        f"Fréchet distance **{distance(quality)}**. Draws **{digits(quality)}**. "
-        f"Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
+        f"Draws **{digits(quality)}**. Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
         f"{picture('samples')} {picture('digits')}",
-        "\n".join(panel),
+        "\n".join(["| value (95% interval) | this generator | real images |", "| --- | --- | --- |", *rows]),
         "All measures: `metrics/evaluate.json` in the artifacts.",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -40,19 +40,19 @@ def main() -> None:
     best = min(zip(checkpoints, followed, strict=True), key=lambda pair: pair[1]["frechet_distance"])[0]
 
     pictures = images.generate(last.generator, reporting)
-    seen = look(pictures)
+    seen, centred = look(pictures), look.centred(pictures)
     seen_of_best = seen if best is last else look(images.generate(best.generator, reporting))
 
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
         {"ruler": real.name(options.samples, options.seed), "samples": options.samples}
-        | ruler.tabulate(real.measure(seen))
+        | ruler.tabulate(real.measure(seen, centred))
         | {"floor": real.floor}
         | {"best": {"epoch": best.epoch} | ruler.tabulate(real.distances(seen_of_best))},
     )
     nearest = [
-        measures.nearest(seen.centred[kind][:NEAREST], originals.training) for kind, originals in real.originals.items()
+        measures.nearest(centred[kind][:NEAREST], originals.training) for kind, originals in real.originals.items()
     ]
     training = read_prepared("train").images
     shown = torch.cat([pictures[:NEAREST], *(training[indices] for indices in nearest)])

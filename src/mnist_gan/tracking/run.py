@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mnist_gan.errors import UserError
 from mnist_gan.files import flatten
-from mnist_gan.quality.panel import Estimate
+from mnist_gan.quality.panel import HEADLINES
 from mnist_gan.training.generators import Checkpoint
 from mnist_gan.training.unfinished import Finish, Unfinished
 
@@ -35,11 +35,6 @@ PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
 """The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
-HEADLINES = (
-    PRIMARY, "judge/kernel_distance", "judge/precision", "judge/recall", "judge/coverage", "judge/classifier_score",
-    "judge/digits_present", "autoencoder/frechet_distance", "autoencoder/recall", "autoencoder/copies", "best/epoch",
-)  # fmt: skip
-"""What MLflow gets of the final generator's measures; all of them are in the run's file metrics/evaluate.json."""
 BATCH = 1000
 """The most metrics that MLflow takes at once."""
 
@@ -91,11 +86,6 @@ class TrackedRun:
             UserError: the store does not have them any more.
         """
         return flatten(json.loads(self.artifact("metrics/evaluate.json")))
-
-    def estimate(self, measure: str) -> Estimate:
-        """The final generator's value of a measure, with its interval."""
-        ends = (self.quality[f"interval/{measure}/{end}"] for end in ("low", "high"))
-        return Estimate(self.quality[measure], *ends)
 
     def history(self, metric: str) -> NDArray[np.float64]:
         """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step; the latest value of each."""
@@ -172,9 +162,13 @@ class TrackedRun:
                 self.client.log_metric(self.id, key, value, step=checkpoint.step, model_id=model_id)
 
     def log_quality(self, measures: Mapping[str, float], step: int) -> None:
-        """The HEADLINES among the final generator's measures, but for those that the run has already."""
+        """HEADLINES of the final generator and which checkpoint was best, but for what the run has already.
+
+        All measures are in its file metrics/evaluate.json.
+        """
         now, known = int(time.time() * 1000), self.metrics
-        self._log([Metric(key, measures[key], now, step) for key in HEADLINES if known.get(key) != measures[key]])
+        names = [name for name in (*HEADLINES, "best/epoch") if known.get(name) != measures[name]]
+        self._log([Metric(name, measures[name], now, step) for name in names])
 
     def log_files(self, files: Mapping[str, Path]) -> None:
         """Keep files, under the names and in the folders that the keys say."""

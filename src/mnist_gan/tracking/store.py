@@ -57,9 +57,9 @@ A run's description has intervals and what real images get; its file `metrics/ev
 `d_real`, `d_fake`: the mean probability of being real that the discriminator gives. `margin`: by how much a real
 image's logit exceeds a generated one's. `penalty`: the mean of R1 and R2.
 
-`frechet_distance`, `kernel_distance`: squared distances of features, 0 is best. `precision`, `recall`, `coverage`:
-0 to 1, 1 is best. `classifier_score`: 1 to 10, 10 is best. `digits_present`: of 10. `copies`: the part of the images
-that lie nearer to a training image than all but 1% of unseen images; unseen images have 0.01.
+`frechet_distance`: a squared distance of features, 0 is best. `precision`, `recall`, `coverage`: 0 to 1, 1 is best.
+`digits_present`: of 10. `total_variation`: by how much the digits' shares are off, 0 is best. `copies`: the part of the
+images that lie nearer to a training image than all but 1% of unseen images; unseen images have 0.01.
 
 One result is one run: its tag `generator.sha256` names the final generator's file. The tag `state` says what a run
 that is not FINISHED waits for."""
