@@ -323,7 +323,7 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
         assert (project.folder / "models/generator/generator.safetensors").exists()
         project.run("git", "checkout", ".")
     changes = ("-S", "train.init_from=one-epoch", "-S", "variants.gan.epochs=2")
-    project.run("dvc", "exp", "run", *changes)
+    project.run("dvc", "exp", "run", *changes, "train")
     made = (project.folder / "metrics/train.json").read_text()
     project.run("git", "checkout", ".")
 
@@ -335,7 +335,7 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
         for command in (
             ("remote", "add", "--default", "--local", "there", str(remote)),
             ("pull", "--allow-missing"),
-            ("exp", "run", *changes),
+            ("exp", "run", *changes, "train"),
         ):
             done = subprocess.run(["dvc", *command], cwd=clone, env=project.environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr

@@ -30,7 +30,8 @@ def configure(deterministic: bool = True) -> None:
         deterministic: use only kernels that give the same bits every time.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # What torch.use_deterministic_algorithms does, but for importing its compiler, which takes seconds.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     torch.backends.cudnn.benchmark = not deterministic
     # Filling new memory finds reads of it before a write; it made no result deterministic and took 40% of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
