@@ -218,7 +218,10 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         for number, (variant, epochs, seed) in enumerate(
             [("gan", 2, 0), ("gan", 2, 1), ("dcgan", 6, 0), ("dcgan", 6, 1)]
         ):
-            set_params(folder, train__variant=variant, train__seed=seed, **{f"variants__{variant}__epochs": epochs})
+            set_params(
+                folder, train__variant=variant, train__seed=seed, train__checkpoints=2,
+                **{f"variants__{variant}__epochs": epochs},
+            )  # fmt: skip
             shutil.copy(folder / "params.yaml", folder / f"params-{number}.yaml")
         done = run_python("-c", RESULTS, folder=folder)
         assert done.returncode == 0, done.stderr

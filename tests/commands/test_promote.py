@@ -81,7 +81,7 @@ def test_a_champion_is_crowned_only_on_evidence(store: Path) -> None:
     ):
         set_distance(store, dcgan, value, 1)
         said = promote(store, "--run", dcgan.info.run_id)
-        assert said[1].startswith(f"the champion stays: Fréchet distance {value:.4g} ({value - 1:.4g} to ")
+        assert said[1].startswith(f"the champion stays: Fréchet distance {value:.1f} ({value - 1:.1f} to ")
         assert said[1].endswith(reason)
         assert champion(store) == gan.info.run_id
 

@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from selenium.webdriver import Chrome
 
 from mnist_gan.files import flatten
+from mnist_gan.quality.panel import Estimate
 from mnist_gan.report.charts import training_seconds
 from mnist_gan.report.configurations import configurations
 from mnist_gan.tracking.run import TrackedRun
@@ -61,8 +62,7 @@ def test_the_report_holds_the_whole_story(report: Path) -> None:
             assert f"/runs/{run.info.run_id}" in content
             kept = report.parent / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"
             quality = flatten(json.loads(kept.read_text()))
-            low, high = (quality[f"interval/judge/frechet_distance/{end}"] for end in ("low", "high"))
-            assert f"{quality['judge/frechet_distance']:.4g} ({low:.4g} to {high:.4g})" in content
+            assert str(Estimate.of(quality, "judge/frechet_distance")) in content
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 6 + 2 * 5
     assert all((report / picture).stat().st_size > 500 for picture in pictures)

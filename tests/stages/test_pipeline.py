@@ -18,9 +18,40 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
+SQUARES = """
+import torch
+from torch import nn
+from mnist_gan import variants
+from mnist_gan.variants import Update
+
+class Options(variants.Options):
+    width: int
+
+class Variant(variants.Variant):
+    record = ("loss_g", "loss_d", "difference")
+
+    def __init__(self, options, latent_dim, image_shape):
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        generator = nn.Sequential(
+            nn.Linear(latent_dim, options.width), nn.ReLU(), nn.Linear(options.width, pixels), nn.Tanh(),
+            nn.Unflatten(1, image_shape),
+        )
+        super().__init__(generator, nn.Sequential(nn.Flatten(), nn.Linear(pixels, 1)), latent_dim)
+
+    def step(self, real):
+        fake = self.generator(self.latents(real))
+        loss_g = (self.discriminator(fake) - 1).square().mean()
+        yield Update(self.generator, loss_g)
+        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
+        loss_d = (on_real - 1).square().mean() + on_fake.square().mean()
+        yield Update(self.discriminator, loss_d)
+        return torch.stack([loss_g, loss_d, (on_real - on_fake).mean()]).detach()
+"""
+"""A variant of somebody's own, which trains in a second."""
+
 
 class Project:
-    """A copy of the working tree as a git repository of its own, with params for a short pipeline."""
+    """A copy of the working tree as a git repository of its own, with SQUARES and params for a short pipeline."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,9 +62,11 @@ class Project:
             if name != "dvc.lock" and not name.startswith(("metrics/", "plots/", "docs/")) and (ROOT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
+        (folder / "src/mnist_gan/variants/squares.py").write_text(SQUARES)
+        squares = {"epochs": 1, "batch_size": 256, "lr": 0.0002, "b1": 0.5, "b2": 0.999, "width": 64}
         set_params(
-            folder, download__mirrors=[], prepare__img_size=16, train__variant="gan", train__device="cpu",
-            variants__gan__epochs=1, variants__dcgan__epochs=1, evaluate__samples=1000,
+            folder, download__mirrors=[], prepare__img_size=16, train__variant="squares", train__device="cpu",
+            variants__squares=squares, variants__gan__epochs=1, evaluate__samples=1000,
         )  # fmt: skip
         self.run("git", "init", "--quiet")
         self.run("git", "config", "user.name", "Test")
@@ -95,7 +128,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def test_one_repro_gives_a_judged_and_tracked_generator(project: Project) -> None:
     (run,) = project.runs()
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.variant"] == "gan"
+    assert (run.data.params["train.variant"], run.data.params["train.width"]) == ("squares", "64")
+    assert "train/difference" in run.data.metrics
     assert run.data.tags["mlflow.source.git.dirty"] == "False"
     assert run.data.tags["mlflow.source.git.commit"]
     metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())
@@ -126,8 +160,8 @@ def test_a_second_repro_changes_nothing(project: Project) -> None:
         ("compare.py", set()),
         ("sweep.py", set()),
         ("promote.py", set()),
-        ("variants/dcgan.py", set()),
-        ("variants/gan.py", {"train", "render", "evaluate"}),
+        ("variants/gan.py", set()),
+        ("variants/squares.py", {"train", "render", "evaluate"}),
         ("training/engine.py", {"train", "render", "evaluate"}),
         ("quality/measures.py", {"ruler", "render", "evaluate"}),
         ("stages/render.py", {"render"}),
@@ -145,7 +179,7 @@ def test_a_comment_makes_stale_what_it_can_reach(project: Project, edited: str, 
     assert project.stale() == set()
 
 
-@pytest.mark.parametrize(("variant", "stale"), [("gan", {"train"}), ("dcgan", set())])
+@pytest.mark.parametrize(("variant", "stale"), [("squares", {"train"}), ("gan", set())])
 def test_only_the_selected_variants_section_counts(project: Project, variant: str, stale: set[str]) -> None:
     set_params(project.folder, **{f"variants__{variant}__lr": 0.1})
     assert project.stale() == stale
@@ -169,7 +203,7 @@ def test_a_mistyped_variant_names_the_known_ones(project: Project) -> None:
     # Not by git: after dvc has changed the file to one of the same size, git takes it as unchanged.
     params.write_text(before)
     assert done.returncode != 0
-    assert "dcgan, gan, r3gan" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "dcgan, gan, r3gan, squares" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_training_again_gives_equal_hashes(project: Project) -> None:
@@ -182,7 +216,7 @@ def test_training_again_gives_equal_hashes(project: Project) -> None:
 
 
 def test_a_cached_result_is_a_run_again(project: Project) -> None:
-    gan = project.runs()[0].data.tags["generator.sha256"]
+    first = project.runs()[0].data.tags["generator.sha256"]
     output = project.run("dvc", "exp", "run", "--set-param", "train.latent_dim=32", "--name", "narrow")
     assert "Running stage 'train'" in output
     narrow = project.runs()[-1]
@@ -195,69 +229,34 @@ def test_a_cached_result_is_a_run_again(project: Project) -> None:
     assert "is cached - skipping run" in output
     (again,) = project.runs()
     assert again.info.status == "FINISHED"
-    assert again.data.tags["generator.sha256"] == gan
+    assert again.data.tags["generator.sha256"] == first
     assert again.data.tags["recreated"] == "true"
     assert again.data.params["train.latent_dim"] == "100"
     assert again.data.metrics["epoch"] == 1
     assert "judge/frechet_distance" in again.data.metrics
 
 
-SQUARES = """
-import torch
-from torch import nn
-from mnist_gan import variants
-from mnist_gan.variants import Update
-
-class Options(variants.Options):
-    width: int
-
-class Variant(variants.Variant):
-    record = ("loss_g", "loss_d", "difference")
-
-    def __init__(self, options, latent_dim, image_shape):
-        pixels = image_shape[0] * image_shape[1] * image_shape[2]
-        generator = nn.Sequential(
-            nn.Linear(latent_dim, options.width), nn.ReLU(), nn.Linear(options.width, pixels), nn.Tanh(),
-            nn.Unflatten(1, image_shape),
-        )
-        super().__init__(generator, nn.Sequential(nn.Flatten(), nn.Linear(pixels, 1)), latent_dim)
-
-    def step(self, real):
-        fake = self.generator(self.latents(real))
-        loss_g = (self.discriminator(fake) - 1).square().mean()
-        yield Update(self.generator, loss_g)
-        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
-        loss_d = (on_real - 1).square().mean() + on_fake.square().mean()
-        yield Update(self.discriminator, loss_d)
-        return torch.stack([loss_g, loss_d, (on_real - on_fake).mean()]).detach()
-"""
-
-
 def test_a_variant_is_one_file_and_one_section(project: Project) -> None:
-    (project.folder / "src/mnist_gan/variants/squares.py").write_text(SQUARES)
-    section = {"epochs": 1, "batch_size": 256, "lr": 0.0002, "b1": 0.5, "b2": 0.999, "width": 64}
-    set_params(project.folder, variants__squares=section, train__variant="squares")
+    """That of the project, beside GAN."""
+    squares = project.runs()[0]
+    set_params(project.folder, train__variant="gan")
     output = project.run("dvc", "repro")
-    assert "squares, seed 0: 1 epoch" in output
-    squares = project.runs()[-1]
-    assert squares.info.status == "FINISHED"
-    assert (squares.data.params["train.variant"], squares.data.params["train.width"]) == ("squares", "64")
-    assert "train/difference" in squares.data.metrics
-    gan = project.runs()[0]
+    assert "gan, seed 0: 1 epoch" in output
+    gan = project.runs()[-1]
+    assert (gan.info.status, gan.data.params["train.variant"]) == ("FINISHED", "gan")
     project.run(sys.executable, "-m", "mnist_gan", "compare", "--runs", squares.info.run_id, gan.info.run_id)
     report = (project.folder / "reports/compare.md").read_text()
     assert report.startswith("# squares against gan") or report.startswith("# gan against squares")
     shutil.rmtree(project.folder / "reports")
-    (project.folder / "src/mnist_gan/variants/squares.py").unlink()
     project.run("git", "checkout", ".")
 
 
 def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
-    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=1", "--seeds", "2", "3")
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=1", "--seeds", "2", "3")
     known = {run.info.run_id for run in project.runs()}
     before = project.run("git", "diff")
     output = project.run(*sweep)
-    names = re.findall(r"(gan-1-seed[23]-[0-9a-f]{7}): queued", output)
+    names = re.findall(r"(squares-1-seed[23]-[0-9a-f]{7}): queued", output)
     assert len(names) == 2
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert {run.data.tags["dvc.experiment"] for run in new} == set(names)
@@ -322,7 +321,7 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
         assert f"error: train.init_from: {said}" in done.stdout + done.stderr, done.stdout + done.stderr
         assert (project.folder / "models/generator/generator.safetensors").exists()
         project.run("git", "checkout", ".")
-    changes = ("-S", "train.init_from=one-epoch", "-S", "variants.gan.epochs=2")
+    changes = ("-S", "train.init_from=one-epoch", "-S", "variants.squares.epochs=2")
     project.run("dvc", "exp", "run", *changes, "train")
     made = (project.folder / "metrics/train.json").read_text()
     project.run("git", "checkout", ".")
@@ -344,7 +343,7 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
 
 @pytest.mark.slow
 def test_a_training_whose_dvc_is_killed_is_taken_up(project: Project) -> None:
-    set_params(project.folder, train__seed=11, variants__gan__epochs=12)
+    set_params(project.folder, train__variant="gan", train__seed=11, variants__gan__epochs=12)
     known = {run.info.run_id for run in project.runs()}
     before = set(project.folder.glob(".unfinished/*/state.safetensors"))
     dvc = subprocess.Popen(["dvc", "repro"], cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL)

@@ -79,7 +79,7 @@ def _row(group: Configuration, run: TrackedRun) -> RunRow:
         link=tracking_page(run),
         judge=str(Estimate.of(quality, PRIMARY)),
         autoencoder=str(Estimate.of(quality, "autoencoder/frechet_distance")),
-        best=f"{quality['best/judge/frechet_distance']:.4g} (epoch {quality['best/epoch']:.0f})",
+        best=f"{Estimate.of(quality, PRIMARY, 'best/')}, epoch {quality['best/epoch']:.0f}",
         content_hash=run.content_hash,
         commit=tags.get("mlflow.source.git.commit", "")[:12] + changes,
         made=f"{tags['device']}, {tags['precision']}, torch {tags['torch']}",
