@@ -17,7 +17,7 @@ help:  ## show this list
 repro: $(INSTALLED)  ## bring every stage up to date: data, training, pictures, quality, MLflow run
 	dvc repro
 
-VARIANTS ?= r3gan gan=100 dcgan=10
+VARIANTS ?= gan=100 dcgan=10 nsgan sngan r3gan cr3gan
 SEEDS ?= 0 1 2 3 4
 
 compare: $(INSTALLED)  ## train VARIANTS (name or name=epochs) with SEEDS and report who is better
@@ -35,9 +35,10 @@ test: lint  ## lint, type check and test
 slow-test: $(INSTALLED)  ## the tests that take minutes
 	pytest -m slow
 
-bench: $(INSTALLED)  ## time a training step against the article's script; takes some ten minutes
-	dvc repro --quiet prepare
+bench: $(INSTALLED)  ## time a step against the article's script, and trainings to given distances; takes an hour or two
+	dvc repro --quiet ruler
 	python benchmarks/step.py
+	python benchmarks/quality.py
 
 lint: $(INSTALLED)  ## ruff, mypy, the order of imports, hadolint and a check of compose.yaml
 	ruff check

@@ -87,7 +87,7 @@ def article_steps(shared: TrainConfig, options: Options) -> Iterator[None]:
 def our_steps(shared: TrainConfig, options: Options) -> Iterator[None]:
     """The engine as the trainer uses it: records stay on the device until the epoch ends."""
     hardware.configure(shared.deterministic)
-    engine = Engine(shared, options, read_prepared("train").images)
+    engine = Engine(shared, options, read_prepared("train"))
     while True:
         records = []
         for record in engine.epoch():

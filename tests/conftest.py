@@ -181,7 +181,7 @@ def make_small(small_inputs: Path, folder: Path) -> None:
         train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",
         variants__gan__epochs=2, variants__gan__batch_size=64,
         variants__dcgan__epochs=2, variants__dcgan__batch_size=64,
-        variants__r3gan__epochs=2, evaluate__samples=1000,
+        variants__r3gan__epochs=2, variants__cr3gan__epochs=2, variants__cr3gan__batch_size=64, evaluate__samples=1000,
     )  # fmt: skip
 
 
@@ -189,7 +189,8 @@ def engine_of(name: str, images: Tensor, *, options: Mapping[str, Any] | None = 
     """An engine for the variant ``name`` on the CPU, as params.yaml of the current folder has it but for changes."""
     params = load()
     chosen = params.train.model_copy(update={"variant": name, "device": "cpu", **shared})
-    return Engine(chosen, variants.parse(name, params.variants[name] | dict(options or {})), images)
+    split = Split(images, torch.arange(len(images)).remainder(10).byte())
+    return Engine(chosen, variants.parse(name, params.variants[name] | dict(options or {})), split)
 
 
 RESULT = """

@@ -54,11 +54,16 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 @pytest.fixture
 def checkpoint(workspace: Path) -> bytes:
     """The file of a small generator, which is written at generators.FINAL."""
+    return written("gan")
+
+
+def written(variant: str) -> bytes:
+    """The file of a small generator of the variant, written at generators.FINAL."""
     torch.manual_seed(0)
-    options = {**config.load().variants["gan"]}
-    generator = variants.build("gan", variants.parse("gan", options), 4, (1, 16, 16)).generator
-    shared = config.load().train.model_dump() | {"variant": "gan", "latent_dim": 4}
-    origin = Origin("gan", (1, 16, 16), shared, options, ("loss_g",), "0" * 64, {"device": "cpu"})
+    options = {**config.load().variants[variant]}
+    generator = variants.build(variant, variants.parse(variant, options), 4, (1, 16, 16)).generator
+    shared = config.load().train.model_dump() | {"variant": variant, "latent_dim": 4}
+    origin = Origin(variant, (1, 16, 16), shared, options, ("loss_g",), "0" * 64, {"device": "cpu"})
     generators.write(generators.FINAL, Checkpoint(generator, origin, 1, 1))
     return generators.FINAL.read_bytes()
 
@@ -149,35 +154,49 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=5),
     max_leaves=6,
 )
+COLUMNS = ("seed", "latents", "digit")
+
+
+def is_whole(value: Any, end: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < end
+
+
 ROWS = st.lists(
     st.fixed_dictionaries(
-        {}, optional={"seed": JSON, "latents": JSON | st.lists(st.floats(-1, 1), min_size=4, max_size=4)}
+        {},
+        optional={
+            "seed": JSON,
+            "latents": JSON | st.lists(st.floats(-1, 1), min_size=4, max_size=4),
+            "digit": JSON | st.integers(0, 9),
+        },
     ),
     min_size=1,
     max_size=3,
 )
 
 
-def test_mutated_requests_get_a_picture_a_row_or_an_error(checkpoint: bytes) -> None:
+@pytest.mark.parametrize("variant", ["gan", "cr3gan"])
+def test_mutated_requests_get_a_picture_a_row_or_an_error(workspace: Path, variant: str) -> None:
+    written(variant)
     artist = Artist()
     artist.final = generators.read()
     artist.latent_dim = 4
 
     def fits(row: dict[str, Any]) -> bool:
         """Whether a row is right by what the docs say of it."""
-        seed, latents = (None if row.get(key) != row.get(key) else row.get(key) for key in ("seed", "latents"))
+        seed, latents, digit = (None if row.get(key) != row.get(key) else row.get(key) for key in COLUMNS)
         if (seed is None) == (latents is None):
             return False
+        if digit is not None and (variant == "gan" or not is_whole(digit, 10)):
+            return False
         if latents is None:
-            return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63
+            return is_whole(seed, 2**63)
         return isinstance(latents, list) and len(latents) == 4 and all(isinstance(v, float | int) for v in latents)
 
     @MANY
     @given(ROWS)
     def check(rows: list[dict[str, Any]]) -> None:
-        frame = pd.DataFrame(
-            {key: pd.Series([row.get(key) for row in rows], dtype=object) for key in ("seed", "latents")}
-        )
+        frame = pd.DataFrame({key: pd.Series([row.get(key) for row in rows], dtype=object) for key in COLUMNS})
         try:
             answer = artist.predict(PythonModelContext({}, {}), frame)
         except MlflowException as error:

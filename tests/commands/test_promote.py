@@ -175,6 +175,7 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
             ({"other": [1]}, "give it rows with a seed, or latents"),
             ({"seed": [-1]}, "row 1: a seed is a whole number from 0"),
             ({"seed": [2**70]}, ""),
+            ({"digit": [3]}, "row 1: give it a seed, or latents"),
             ({"seed": [3], "latents": [latents[0].tolist()]}, ""),
         ):
             status, answer = ask(**rows)

@@ -70,7 +70,7 @@ def test_before_it_trains_a_sweep_says_what_it_can_show_and_how_long_it_takes(pu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--variants", "wgan"), "'wgan' is no variant; there are dcgan, gan, r3gan"),
+        (("--variants", "wgan"), "'wgan' is no variant; there are cr3gan, dcgan, gan, nsgan, r3gan, sngan"),
         (("--variants", "gan=0"), "'gan=0' is no variant with its epochs, such as gan=100"),
         (("--variants", "gan", "--seeds", "1.5"), "'1.5' is no seed: a whole number from 0 to 2**63 - 1"),
         (("--variants", "gan", "--seeds", "x"), "'x' is no seed: a whole number from 0 to 2**63 - 1"),

@@ -28,7 +28,8 @@ def is_in(module: str, room: str) -> bool:
 
 
 def needed(graph: "grimp.ImportGraph", stage: str) -> set[str]:
-    """Every module that a stage runs, directly or not, but for what only observers import."""
+    """Every module that a stage runs, directly or not, but for what only observers import, and the selected variant."""
+    selectable = {f"mnist_gan.variants.{name}" for name in VARIANTS}
     found: set[str] = set()
     todo = [f"mnist_gan.stages.{stage}"]
     while todo:
@@ -37,7 +38,9 @@ def needed(graph: "grimp.ImportGraph", stage: str) -> set[str]:
             continue
         found.add(module)
         todo += graph.find_modules_directly_imported_by(module)
-    return found
+        if module == "mnist_gan.variants":
+            todo += selectable  # imported by name
+    return found - selectable
 
 
 def modules(dep: str) -> str:

@@ -203,7 +203,7 @@ def test_a_mistyped_variant_names_the_known_ones(project: Project) -> None:
     # Not by git: after dvc has changed the file to one of the same size, git takes it as unchanged.
     params.write_text(before)
     assert done.returncode != 0
-    assert "dcgan, gan, r3gan, squares" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "dcgan, gan, nsgan, r3gan, sngan, squares" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_training_again_gives_equal_hashes(project: Project) -> None:

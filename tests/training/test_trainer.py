@@ -14,6 +14,7 @@ from conftest import ROOT, engine_of, run_stage, set_params
 from mlflow import MlflowClient
 
 from mnist_gan import config
+from mnist_gan.config import VARIANTS
 from mnist_gan.data.mnist import digest, read_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.training import generators, unfinished
@@ -69,7 +70,7 @@ def test_the_learning_rate_follows_the_variant(small: Path) -> None:
 
 def test_bfloat16_ends_at_the_last_activation_and_at_the_logits(small: Path) -> None:
     images = read_prepared("train").images[:64]
-    for name in ("gan", "dcgan", "r3gan"):
+    for name in VARIANTS:
         engine = engine_of(name, images, precision="bfloat16", options={"batch_size": 64})
         seen: dict[str, torch.dtype] = {}
         inner = [m for m in engine.variant.generator.modules() if isinstance(m, torch.nn.Tanh)]

@@ -29,7 +29,8 @@ run_as_program(main)
 RECORDS = {
     "gan": ("loss_g", "loss_d", "d_real", "d_fake"),
     "dcgan": ("loss_g", "loss_d", "d_real", "d_fake"),
-    "r3gan": ("loss_g", "loss_d", "margin", "penalty"),
+    "sngan": ("loss_g", "loss_d", "margin"),
+    "cr3gan": ("loss_g", "loss_d", "margin", "penalty"),
 }
 
 
@@ -107,13 +108,13 @@ def interrupted_equals_whole(small: Path, variant: str, epochs: int, kills: int)
     check_one_whole_run(small, RECORDS[variant], epochs * 16)
 
 
-@pytest.mark.parametrize(("variant", "epochs"), [("gan", 40), ("r3gan", 12)])
+@pytest.mark.parametrize(("variant", "epochs"), [("gan", 40), ("cr3gan", 12)])
 def test_an_interrupted_training_ends_in_the_same_bits(small: Path, variant: str, epochs: int) -> None:
     interrupted_equals_whole(small, variant, epochs, kills=2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "epochs"), [("gan", 400), ("dcgan", 40), ("r3gan", 100)])
+@pytest.mark.parametrize(("variant", "epochs"), [("gan", 400), ("dcgan", 40), ("sngan", 50), ("cr3gan", 50)])
 def test_twenty_interruptions_end_in_the_same_bits(small: Path, variant: str, epochs: int) -> None:
     interrupted_equals_whole(small, variant, epochs, kills=20)
 

@@ -14,7 +14,8 @@ from mnist_gan import variants
 from mnist_gan.config import VARIANTS, load
 from mnist_gan.data.images import to_float
 from mnist_gan.data.mnist import Split
-from mnist_gan.variants import Variant
+from mnist_gan.variants import Conditional, Variant
+from mnist_gan.variants._small import penalty
 
 BATCH = 16
 SHAPE = (1, 32, 32)
@@ -49,10 +50,10 @@ def test_the_engines_steps_equal_the_article_in_float32(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("name", ["gan", "dcgan"])
+@pytest.mark.parametrize(("name", "steps"), [("gan", 20), ("dcgan", 8)])
 @pytest.mark.parametrize("with_dropout", [True, False])
 def test_steps_equal_the_article_in_float64(
-    workspace: object, train_split: Split, name: str, with_dropout: bool
+    workspace: object, train_split: Split, name: str, steps: int, with_dropout: bool
 ) -> None:
     torch.manual_seed(0)
     variant = variant_of(name).double()
@@ -61,7 +62,7 @@ def test_steps_equal_the_article_in_float64(
         for network in (variant.generator, variant.discriminator)
     }
     ours, theirs = both(
-        variant, lambda real: train(variant, adams, real), train_split, name, 20, with_dropout, torch.float64
+        variant, lambda real: train(variant, adams, real), train_split, name, steps, with_dropout, torch.float64
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
 
@@ -126,15 +127,15 @@ def test_losses_survive_extreme_logits(workspace: object, train_split: Split, lo
 def test_a_step_returns_its_record(workspace: object, train_split: Split, name: str) -> None:
     variant = variant_of(name)
     assert variant.record[:2] == ("loss_g", "loss_d")
-    record = list_of(variant, to_float(train_split.images[:4]))
+    record = list_of(variant, to_float(train_split.images[:4]), train_split.labels[:4].long())
     assert record.shape == (len(variant.record),)
     assert record.isfinite().all()
     assert not record.requires_grad
 
 
-def list_of(variant: Variant, real: Tensor) -> Tensor:
+def list_of(variant: Variant, real: Tensor, labels: Tensor) -> Tensor:
     """The record of one step whose updates nobody makes."""
-    step = variant.step(real, **variant.kind(0))
+    step = variant.step(real, *([labels] if variant.labelled else []), **variant.kind(0))
     while True:
         try:
             next(step)
@@ -143,8 +144,8 @@ def list_of(variant: Variant, real: Tensor) -> Tensor:
             return record
 
 
-class TestRelativistic:
-    """The parts of r3gan that the first two variants do not have."""
+class TestSmall:
+    """What the small variants share and the first two do not have."""
 
     @pytest.fixture
     def variant(self, workspace: object) -> Any:
@@ -163,10 +164,10 @@ class TestRelativistic:
                 slope = variant.discriminator(images + direction) - variant.discriminator(images - direction)
             squares += (slope[:, 0] / (2 * difference)).square()
             direction.zero_()
-        torch.testing.assert_close(variant.penalty(images), squares.mean(), rtol=1e-5, atol=0)
+        torch.testing.assert_close(penalty(variant.discriminator, images), squares.mean(), rtol=1e-5, atol=0)
 
     def test_the_penalty_trains_the_discriminator(self, variant: Any, train_split: Split) -> None:
-        variant.penalty(to_float(train_split.images[:8])).backward()
+        penalty(variant.discriminator, to_float(train_split.images[:8])).backward()
         weights = [p for name, p in variant.discriminator.named_parameters() if name.endswith("weight")]
         assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in weights)
 
@@ -185,3 +186,52 @@ class TestRelativistic:
             torch.manual_seed(1)
             losses.append([update.loss.item() for update in variant.step(real, penalised=False)])
         assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_spectrally_normalised_discriminator_is_not_steep(workspace: object, train_split: Split) -> None:
+    """No layer stretches more than 1: by the largest singular value of its weights, as a matrix."""
+    variant = variant_of("sngan")
+    for _ in range(200):  # each pass improves the estimate of the singular vectors
+        variant.discriminator(to_float(train_split.images[:2]))
+    layers = [layer for layer in variant.discriminator.children() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 5
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() == pytest.approx(1, rel=0.02)
+
+
+class TestConditional:
+    """The digit is part of the latent vector."""
+
+    @pytest.fixture
+    def variant(self, workspace: object) -> Any:
+        torch.manual_seed(0)
+        return variant_of("cr3gan").eval()
+
+    def test_the_first_entry_says_the_digit_and_no_more(self, variant: Any) -> None:
+        generator = variant.drawn
+        assert isinstance(generator, Conditional)
+        latents = torch.randn(2, 100)
+        for digit in range(10):
+            chosen = generator.of_digit(torch.tensor([digit, digit]), latents)
+            assert torch.equal(chosen[:, 1:], latents[:, 1:])
+            others = chosen.clone()
+            others[:, 0] = chosen[1, 0]
+            assert torch.equal(variant.drawn(chosen), variant.drawn(others))
+            assert torch.equal(variant.drawn.digits(chosen), torch.tensor([digit, digit]))
+
+    def test_digits_come_as_often_as_they_were_seen(self, variant: Any, train_split: Split) -> None:
+        labels = train_split.labels[:2000].long()
+        variant.generator.seen += torch.bincount(labels, minlength=10)
+        drawn = variant.generator.digits(torch.randn(200_000, 100, generator=torch.Generator().manual_seed(0)))
+        shares = torch.bincount(drawn, minlength=10) / len(drawn)
+        torch.testing.assert_close(shares, torch.bincount(labels, minlength=10) / len(labels), rtol=0, atol=0.004)
+
+    def test_a_real_image_is_held_against_a_generated_one_of_its_digit(self, variant: Any, train_split: Split) -> None:
+        """The logits of the other digits move no loss."""
+        real, digits = to_float(train_split.images[:8]), torch.full((8,), 3)
+        losses = []
+        for shift in (0.0, 5.0):
+            variant.discriminator[-1].bias.data[torch.arange(10) != 3] += shift
+            torch.manual_seed(1)
+            losses.append([update.loss.item() for update in variant.step(real, digits, penalised=True)])
+        assert losses[0] == losses[1]

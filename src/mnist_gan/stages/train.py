@@ -24,7 +24,7 @@ def main() -> None:
     hardware.configure(shared.deterministic)
     store = connect()
     split = read_prepared("train")
-    engine = Engine(shared, options, split.images)
+    engine = Engine(shared, options, split)
     channels, height, width = split.images.shape[1:]
     origin = Origin(
         variant=shared.variant,

@@ -25,6 +25,7 @@ SIGNATURE = ModelSignature(
         [
             ColSpec(DataType.long, "seed", required=False),
             ColSpec(Array(DataType.double), "latents", required=False),
+            ColSpec(DataType.long, "digit", required=False),
         ]
     ),
     Schema([ColSpec(DataType.string, "png")]),
@@ -54,7 +55,9 @@ def register(store: Store, run: TrackedRun) -> ModelVersion:
     client = store.client
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(
-            MODEL, description="Generators of MNIST's digits. A row with a seed or latents in, a PNG in base64 out."
+            MODEL,
+            description="Generators of MNIST's digits. A row with a seed or latents in, and a digit if the generator "
+            "takes one; a PNG in base64 out.",
         )
     for version in client.search_model_versions(f"name = '{MODEL}'"):
         if version.tags.get(CONTENT_TAG) == run.content_hash:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mnist_gan.data import images
 from mnist_gan.training import generators
+from mnist_gan.variants import Conditional
 
 
 class Artist(PythonModel):
@@ -36,11 +37,12 @@ class Artist(PythonModel):
 
         Args:
             context: MLflow's; not used.
-            model_input: rows with ``seed``, for the latent vector that torch draws with it, or with ``latents``.
+            model_input: rows with ``seed``, for the latent vector that torch draws with it, or with ``latents``; and
+                with the ``digit`` to draw, if the generator is conditional.
             params: MLflow's; not used.
 
         Raises:
-            MlflowException: a row is neither, or both, or its seed or latents are none.
+            MlflowException: a row has neither, or both, or its seed, latents or digit are none.
         """
         if model_input.empty:  # MLflow drops the columns that the model's signature does not name
             raise MlflowException.invalid_parameter_value("give it rows with a seed, or latents")
@@ -51,12 +53,26 @@ class Artist(PythonModel):
 
     def latent(self, number: int, row: Mapping[Any, Any]) -> Tensor:
         """The latent vector ``[latent_dim]`` that a row asks for; ``number`` is the row's in messages."""
+        latents = self.drawn_or_given(number, row)
+        digit = row.get("digit")
+        if is_missing(digit):
+            return latents
+        if not isinstance(self.final.generator, Conditional):
+            raise MlflowException.invalid_parameter_value(
+                f"row {number}: this generator, a {self.final.origin.variant}, cannot be told a digit: leave it out"
+            )
+        if not is_whole(digit, 10):
+            raise MlflowException.invalid_parameter_value(f"row {number}: a digit is a whole number from 0 to 9")
+        return self.final.generator.of_digit(torch.tensor([digit]), latents[None])[0]
+
+    def drawn_or_given(self, number: int, row: Mapping[Any, Any]) -> Tensor:
+        """The latent vector by a row's seed, or the row's own."""
         given = {key: row[key] for key in ("seed", "latents") if not is_missing(row.get(key))}
         if len(given) != 1:
             raise MlflowException.invalid_parameter_value(f"row {number}: give it a seed, or latents")
         if "seed" in given:
             seed = given["seed"]
-            if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+            if not is_whole(seed, 2**63):
                 raise MlflowException.invalid_parameter_value(
                     f"row {number}: a seed is a whole number from 0 to 2**63 - 1"
                 )
@@ -68,6 +84,11 @@ class Artist(PythonModel):
         if latents.shape != (self.latent_dim,) or not latents.isfinite().all():
             raise MlflowException.invalid_parameter_value(f"row {number}: latents are {self.latent_dim} finite numbers")
         return latents
+
+
+def is_whole(value: Any, end: int) -> bool:
+    """Whether a cell of a table is a whole number from 0 to ``end``, not included."""
+    return not isinstance(value, bool) and isinstance(value, int | np.integer) and value in range(end)
 
 
 def is_missing(value: Any) -> bool:

@@ -12,6 +12,7 @@ from torch.optim import Adam
 from mnist_gan import variants
 from mnist_gan.config import TrainConfig
 from mnist_gan.data.images import to_float, to_uint8
+from mnist_gan.data.mnist import Split
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
 from mnist_gan.training.kernels import accelerate
@@ -24,18 +25,18 @@ class Engine:
     Everything random (weights, order, noise, dropout) comes from the device's default generator, seeded here.
     """
 
-    def __init__(self, shared: TrainConfig, options: Options, images: Tensor) -> None:
+    def __init__(self, shared: TrainConfig, options: Options, split: Split) -> None:
         """Build the variant that ``shared`` selects.
 
         Args:
             shared: what all variants share.
             options: the variant's own.
-            images: all training images, uint8 ``[N, C, H, W]``.
+            split: all training images and their labels.
         """
         self.hardware = hardware.choose(shared.device, shared.precision)
         self.device = self.hardware.device
         torch.manual_seed(shared.seed)
-        channels, height, width = images.shape[1:]
+        channels, height, width = split.images.shape[1:]
         variant = variants.build(shared.variant, options, shared.latent_dim, (channels, height, width))
         self.variant = variant.to(self.device).to(memory_format=torch.channels_last)
         self._fit_to_hardware()
@@ -46,11 +47,12 @@ class Engine:
             for network in (self.variant.generator, self.variant.discriminator)
         }
         self.parameters = {network: list(network.parameters()) for network in self.optimizers}
-        self.images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        self.images = split.images.to(self.device).contiguous(memory_format=torch.channels_last)
+        self.labels = split.labels.long().to(self.device)
         self.options = options
-        self.epoch_steps = steps_per_epoch(len(images), options.batch_size)
+        self.epoch_steps = steps_per_epoch(len(self.images), options.batch_size)
         self.total_steps = options.epochs * self.epoch_steps
-        self.order = torch.randperm(len(images), device=self.device)
+        self.order = torch.randperm(len(self.images), device=self.device)
         self.steps = 0
         """Optimizer steps that are done."""
         self.graphs: dict[tuple[tuple[str, bool], ...], Graph] = {}
@@ -84,7 +86,8 @@ class Engine:
 
     def train(self, indices: Tensor, kind: Mapping[str, bool]) -> Tensor:
         """One step of a ``kind`` on the images at ``indices`` ``[N]``; returns the record's values."""
-        step = self.variant.step(to_float(self.images.index_select(0, indices)), **kind)
+        labels = (self.labels.index_select(0, indices),) if self.variant.labelled else ()
+        step = self.variant.step(to_float(self.images.index_select(0, indices)), *labels, **kind)
         while True:
             try:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.hardware.precision == "bfloat16"):

@@ -17,21 +17,17 @@ from torch import Tensor, nn
 from mnist_gan import variants
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors, sha256, write_tensors
+from mnist_gan.variants import Options
 
 FOLDER = Path("models/generator")
 FINAL = FOLDER / "generator.safetensors"
 TRAINING = FOLDER / "training.safetensors"
 
 
-@dataclass(frozen=True)
-class Layout:
+def layout(variant: str, options: Options, latent_dim: int, channels: int, img_size: int) -> dict[str, str | int]:
     """What must be equal for one training to go on from another's end."""
-
-    variant: str
-    batch_size: int
-    latent_dim: int
-    channels: int
-    img_size: int
+    fixed: dict[str, int] = {name: getattr(options, name) for name in options.fixed}
+    return {"variant": variant, **fixed, "latent_dim": latent_dim, "channels": channels, "img_size": img_size}
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,10 @@ class Origin:
         return int(self.shared["latent_dim"])
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> dict[str, str | int]:
         """What a training that goes on from the end of this one must have, too."""
         channels, height, _ = self.image_shape
-        return Layout(self.variant, int(self.options["batch_size"]), self.latent_dim, channels, height)
+        return layout(self.variant, variants.parse(self.variant, self.options), self.latent_dim, channels, height)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def content_hash() -> str:
 def finish(folder: Path, final: Checkpoint, state: Mapping[str, Tensor]) -> str:
     """Complete the result that ``folder`` holds the checkpoints of; returns the final generator's SHA-256."""
     write(folder / FINAL.name, final)
-    write_tensors(folder / TRAINING.name, state, {"layout": asdict(final.origin.layout), "epochs": final.epoch})
+    write_tensors(folder / TRAINING.name, state, {"layout": final.origin.layout, "epochs": final.epoch})
     return sha256((folder / FINAL.name).read_bytes())
 
 

@@ -1,13 +1,12 @@
 """The ends of trainings that others go on from: files in models/starts, which DVC tracks."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from mnist_gan import variants
 from mnist_gan.config import NO_START, Config
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors
-from mnist_gan.training.generators import TRAINING, Layout
+from mnist_gan.training.generators import TRAINING, layout
 
 FOLDER = Path("models/starts")
 
@@ -24,18 +23,18 @@ def checked(params: Config) -> Path | None:
     path = FOLDER / shared.init_from
     try:
         _, end = read_tensors(path)
-        layout, done = Layout(**end["layout"]), end["epochs"]
+        there, done = dict(end["layout"]), int(end["epochs"])
     except FileNotFoundError:
         make = f"`cp {TRAINING} {path} && dvc add {path}` makes it of the present result"
         raise UserError(f"train.init_from: {path} not found; {make}") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"train.init_from: {path} is damaged ({error}): `dvc checkout {path}` restores it") from None
-    here = asdict(
-        Layout(shared.variant, options.batch_size, shared.latent_dim, params.prepare.channels, params.prepare.img_size)
-    )
-    for key, theirs in asdict(layout).items():
-        if theirs != here[key]:
-            raise UserError(f"train.init_from: {shared.init_from} is a training with {key} {theirs}, here {here[key]}")
+    here = layout(shared.variant, options, shared.latent_dim, params.prepare.channels, params.prepare.img_size)
+    for key, ours in here.items():
+        if there.get(key) != ours:
+            raise UserError(
+                f"train.init_from: {shared.init_from} is a training with {key} {there.get(key)}, here {ours}"
+            )
     if done >= options.epochs:
         raise UserError(f"train.init_from: {shared.init_from} ended after epoch {done}; raise epochs beyond that")
     return path

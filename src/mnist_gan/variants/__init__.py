@@ -7,7 +7,7 @@ project but this one. Training enters by ``parse`` and ``build``.
 import importlib
 from abc import abstractmethod
 from collections.abc import Generator, Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ ImageShape = tuple[int, int, int]
 
 class Options(Section):
     """What every variant has in its section of params.yaml."""
+
+    fixed: ClassVar[tuple[str, ...]] = ("batch_size",)
+    """The options that a training must have in common with another from whose end it goes on."""
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     """The record of every step is in memory: at the most, some gigabytes."""
@@ -50,6 +53,8 @@ class Variant(nn.Module):
 
     record: ClassVar[tuple[str, ...]]
     """Names of the values that a step returns: ``loss_g`` and ``loss_d`` first, then what the variant adds."""
+    labelled: ClassVar[bool] = False
+    """Whether a step takes the labels of the real images, too."""
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, latent_dim: int) -> None:
         """Take both networks.
@@ -70,7 +75,7 @@ class Variant(nn.Module):
 
         Args:
             real: fresh images; the step draws its own latent vectors and whatever else is random.
-            args: none.
+            args: their labels ``[N]``, of a variant that is ``labelled``; else none.
             kind: what ``kind`` returned.
         """
 
@@ -90,6 +95,14 @@ class Variant(nn.Module):
     def latents(self, real: Tensor) -> Tensor:
         """Standard normal vectors ``[N, latent_dim]``, one for each of the images ``real``."""
         return real.new_empty(len(real), self.latent_dim).normal_()
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A generator that can be told the digit."""
+
+    def of_digit(self, digits: Tensor, latents: Tensor) -> Tensor:
+        """``latents`` ``[N, latent_dim]`` moved to where ``digits`` ``[N]`` are drawn."""
 
 
 def parse(name: str, section: Mapping[str, Any]) -> Options:

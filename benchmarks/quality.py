@@ -1,0 +1,121 @@
+"""Time to quality: in how many seconds of training a generator gets as near to MNIST as a given Fréchet distance.
+
+The unit is T, the time of ten epochs of the article's DCGAN by this engine, measured before and after every other
+training: what the machine does beside them meets both. A training is what ``dvc repro train`` computes, without
+tracking; measured is what ``evaluate`` would report of its end, by the five judges and by the autoencoder.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from mnist_gan import config, variants
+from mnist_gan.data.images import generate
+from mnist_gan.data.mnist import Split, read_prepared
+from mnist_gan.quality import ruler
+from mnist_gan.quality.ruler import CHOOSING
+from mnist_gan.quality.sight import Eyes
+from mnist_gan.stages.evaluate import seeded_latents
+from mnist_gan.training import hardware
+from mnist_gan.training.engine import Engine
+
+DCGAN_STEPS = 10 * 235
+"""Of ten epochs with batches of 256."""
+AIMS = {5.5: 40, 2.0: 20, 1.0: 12, 0.6: 8, 0.35: 3}
+"""By distance, the part of T that it is to take at most: one over this."""
+SETTINGS: dict[float, dict[str, Any]] = {
+    5.5: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 1},
+    2.0: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 1},
+    1.0: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 1},
+    0.6: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 2},
+    0.35: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 4},
+}
+"""Of ``cr3gan``, by distance: what differs from params.yaml."""
+
+
+class Trained(NamedTuple):
+    """A training: how long it took, and how near it came."""
+
+    seconds: float
+    judge: float
+    autoencoder: float
+
+
+def engine_of(name: str, options: Mapping[str, Any], seed: int, split: Split) -> Engine:
+    """An engine for the variant ``name``."""
+    params = config.load()
+    shared = params.train.model_copy(update={"variant": name, "seed": seed})
+    return Engine(shared, variants.parse(name, params.variants[name] | dict(options)), split)
+
+
+def dcgan_step(split: Split, steps: int) -> float:
+    """Seconds of a step of the article's DCGAN, the median of so many after three."""
+    seconds, engine = [], engine_of("dcgan", {}, 0, split)
+    for _, _ in zip(range(steps + 3), engine.epoch(), strict=False):
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter())
+    return statistics.median(after - before for before, after in itertools.pairwise(seconds[2:]))
+
+
+def train(options: Mapping[str, Any], seed: int, split: Split) -> Trained:
+    """Train and measure."""
+    engine = engine_of("cr3gan", options, seed, split)
+    started = time.perf_counter()
+    while engine.steps < engine.total_steps:
+        records = torch.stack(list(engine.epoch())).cpu()
+        assert records.isfinite().all()
+    seconds = time.perf_counter() - started
+
+    evaluate, real = config.load().evaluate, ruler.read()
+    generator = engine.variant.drawn.eval().cpu()
+    latents = seeded_latents(CHOOSING + evaluate.samples, engine.variant.latent_dim, evaluate.seed)[CHOOSING:]
+    measured = real.distances(Eyes()(generate(generator, latents)))
+    judge, autoencoder = (measured[space]["frechet_distance"].value for space in ("judge", "autoencoder"))
+    return Trained(seconds, judge, autoencoder)
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default 0 to 4")
+    parser.add_argument("--distances", type=float, nargs="+", default=list(AIMS), help="default all")
+    parser.add_argument("--steps", type=int, default=10, help="steps of DCGAN that T is measured on each time")
+    arguments = parser.parse_args()
+    hardware.configure(config.load().train.deterministic)
+    split = read_prepared("train")
+    here = hardware.choose(config.load().train.device, config.load().train.precision)
+    print(f"torch {torch.__version__}, {', '.join(f'{key} {value}' for key, value in here.environment.items())}\n")
+    print("| distance | settings | training (s) | parts of T | aim | judges | autoencoder | n |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    steps = []
+    for distance in arguments.distances:
+        trained, parts = [], []
+        for seed in arguments.seeds:
+            around = [dcgan_step(split, arguments.steps)]
+            trained.append(train(SETTINGS[distance], seed, split))
+            around.append(dcgan_step(split, arguments.steps))
+            steps += around
+            parts.append(statistics.mean(around) * DCGAN_STEPS / trained[-1].seconds)
+        said = ", ".join(f"{key} {value}" for key, value in SETTINGS[distance].items())
+        columns = [spread([getattr(one, name) for one in trained]) for name in Trained._fields]
+        print(
+            f"| {distance:g} | {said} | {columns[0]} | T/{spread(parts)} | T/{AIMS[distance]} "
+            f"| {columns[1]} | {columns[2]} | {len(trained)} |",
+            flush=True,
+        )
+    print(f"\nT = {statistics.median(steps) * DCGAN_STEPS:.0f} s, from {len(steps)} blocks of steps.")
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What the variants with small convolutional networks share, so that their files differ by the idea alone.
+
+The networks, made for two cores and a minute; images drawn from a moving average of the generator; a learning rate that
+falls to zero; the gradient penalty.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from math import prod
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mnist_gan import variants
+from mnist_gan.config import Count
+from mnist_gan.variants import ImageShape
+
+
+class Options(variants.Options):
+    """What all variants have, the size of the networks, the decay and the average."""
+
+    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width")
+
+    width: Count
+    """Maps before the generator's last layer; the discriminator's first has half as many."""
+    decay: Annotated[float, Field(ge=0, le=1)]
+    """The last part of the training, in which the learning rate falls to zero in a straight line."""
+    average: Annotated[float, Field(ge=0, lt=1)]
+    """What a step leaves of the averaged generator's weights."""
+
+
+class Variant(variants.Variant):
+    """Two networks, the average and the decay; the game is left to say."""
+
+    def __init__(self, options: Options, generator: nn.Module, discriminator: nn.Module, latent_dim: int) -> None:
+        super().__init__(generator, discriminator, latent_dim)
+        self.options = options
+        self.averaged = deepcopy(generator).requires_grad_(False)
+        self.register_buffer("updates", torch.zeros(()))
+        self.updates: Tensor
+
+    @property
+    def drawn(self) -> nn.Module:
+        """The average over steps."""
+        return self.averaged
+
+    def rate(self, done: float) -> float:
+        """One, then down to zero."""
+        return min(1.0, (1 - done) / self.options.decay) if self.options.decay else 1.0
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averaged generator a little towards the present one.
+
+        By 9 / (10 + updates) while that is more than the option says: else the untrained weights would stay for long.
+        """
+        self.updates += 1
+        weight = (9 / (10 + self.updates)).clamp(min=1 - self.options.average)
+        for averaged, present in zip(floats(self.averaged), floats(self.generator), strict=True):
+            averaged.lerp_(present, weight)
+
+
+class PenalisedOptions(Options):
+    """Those of the small variants, and the penalty's."""
+
+    gamma: Annotated[float, Field(ge=0)]
+    """Weight of the penalty in the steps that have it."""
+    penalty_interval: Count
+    """Steps from one computation of the penalty to the next."""
+
+
+class Penalised(Variant):
+    """A small variant whose discriminator pays for being steep, in some of the steps."""
+
+    options: PenalisedOptions
+
+    def kind(self, step: int) -> dict[str, bool]:
+        """Whether the penalty is due (lazy regularisation: Karras et al. 2020, arXiv 1912.04958, section 3.1)."""
+        return {"penalised": step % self.options.penalty_interval == 0}
+
+
+def penalty(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The squared gradient of the logit by the image, a mean over ``images`` ``[N, C, H, W]``, in float32.
+
+    Twice R1 of real images and R2 of generated ones (equation 9 of Mescheder et al. 2018, arXiv 1801.04406).
+    """
+    images = images.detach().requires_grad_()
+    with torch.autocast(images.device.type, enabled=False):
+        logits = discriminator(images).sum()
+        (gradients,) = torch.autograd.grad(logits, images, create_graph=True)
+    return gradients.square().sum(dim=(1, 2, 3)).mean()
+
+
+def floats(network: nn.Module) -> list[Tensor]:
+    """Weights and BatchNorm's running statistics, without its counters."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
+class Generator(nn.Sequential):
+    """A Linear layer to maps of an eighth of the size, then three transposed convolutions that double it."""
+
+    def __init__(self, inputs: int, image_shape: ImageShape, width: int) -> None:
+        channels, height, breadth = image_shape
+        small = (4 * width, height // 8, breadth // 8)
+        super().__init__(
+            nn.Linear(inputs, prod(small)),
+            nn.Unflatten(1, small),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+
+
+class Discriminator(nn.Sequential):
+    """Three convolutions of stride 2 and one of stride 1; no normalisation, which the penalties do not go with."""
+
+    def __init__(self, image_shape: ImageShape, width: int, outputs: int = 1) -> None:
+        channels, height, breadth = image_shape
+        super().__init__(
+            nn.Conv2d(channels, width // 2, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width // 2, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(2 * width * (height // 8) * (breadth // 8), outputs),
+        )

@@ -1,0 +1,33 @@
+"""A training goes on from the end of another that had the same networks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import set_params
+
+from mnist_gan import config, variants
+from mnist_gan.errors import UserError
+from mnist_gan.files import write_tensors
+from mnist_gan.training import starts
+from mnist_gan.training.generators import layout
+
+
+def test_a_start_has_the_same_layout(workspace: Path) -> None:
+    params = config.load()
+    there = layout("r3gan", variants.parse("r3gan", params.variants["r3gan"]), 100, 1, 32)
+    write_tensors(starts.FOLDER / "one-epoch", {"steps": torch.tensor(1)}, {"layout": there, "epochs": 1})
+    set_params(workspace, train__variant="r3gan", train__init_from="one-epoch")
+    assert starts.checked(config.load()) == starts.FOLDER / "one-epoch"
+    for key, value in (
+        ("variants__r3gan__width", 48),
+        ("variants__r3gan__batch_size", 32),
+        ("train__latent_dim", 64),
+        ("prepare__img_size", 48),
+        ("prepare__channels", 3),
+    ):
+        before = (workspace / "params.yaml").read_text()
+        set_params(workspace, **{key: value})
+        with pytest.raises(UserError, match=f"one-epoch is a training with {key.rpartition('__')[2]} .*, here {value}"):
+            starts.checked(config.load())
+        (workspace / "params.yaml").write_text(before)
