@@ -1,5 +1,6 @@
 """MLflow's own pages tell GAN and DCGAN apart: real runs, a real server, headless Chromium."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from mlflow.entities import Run
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from mnist_gan.files import flatten
+from mnist_gan.quality.panel import Estimate
+from mnist_gan.report.summary import digits
 
 SECTIONS = ("train", "validation", "judge", "autoencoder", "best")
 
@@ -94,3 +99,31 @@ def test_charts_are_in_sections_and_the_experiment_explains_them(ui: str, browse
     wait_for(browser, *SECTIONS)
     browser.find_element(By.XPATH, "//*[contains(text(), 'Generators of MNIST')]").click()
     wait_for(browser, "nats", "probability of being real", "metrics/evaluate.json", "One result is one run")
+
+
+def test_the_first_screen_of_a_run_says_how_good_it_is(ui: str, browser: Chrome, pair: list[Run]) -> None:
+    dcgan, _ = pair
+    browser.get("about:blank")
+    browser.get(f"{ui}/{dcgan.info.run_id}")
+    wait_for(browser, "distance", "Description")
+    said = browser.execute_script(
+        """
+        const seen = element => {
+            const box = element.getBoundingClientRect();
+            return !element.childElementCount && box.height > 0 && box.bottom <= window.innerHeight;
+        };
+        return [...document.querySelectorAll("*")].filter(seen).map(element => element.textContent).join(" ");
+        """
+    )
+    quality = flatten(json.loads(artifact(dcgan, "metrics/evaluate.json").read_text()))
+    for part in ("dcgan", str(Estimate.of(quality, "judge/frechet_distance")), digits(quality)):
+        assert part in said
+    # The sample grid follows in the description, the losses are one page on.
+    picture = browser.find_element(By.CSS_SELECTOR, "img[alt=samples]")
+    WebDriverWait(browser, 30).until(lambda _: float(str(picture.get_property("naturalWidth"))) > 100)
+    browser.find_element(By.XPATH, "//*[normalize-space()='Model metrics']").click()
+    wait_for(browser, "train", "loss_g")
+
+
+def artifact(run: Run, path: str) -> Path:
+    return Path(str(run.info.artifact_uri).removeprefix("file://"), path)

@@ -9,9 +9,10 @@ from mnist_gan import config, pipeline
 from mnist_gan.config import Config, Device
 from mnist_gan.files import flatten, sha256
 from mnist_gan.progress import duration
+from mnist_gan.quality.panel import Estimate
 from mnist_gan.report import summary
 from mnist_gan.tracking.published import Result, publish
-from mnist_gan.tracking.run import TrackedRun
+from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import connect, store_failures_in_one_line, tracking_page
 from mnist_gan.training import generators, hardware
 from mnist_gan.training.generators import FINAL, TRAINING, Checkpoint, Origin
@@ -36,6 +37,8 @@ def main() -> None:
         quality=quality,
         files=files,
         tags={
+            "distance": str(Estimate.of(quality, PRIMARY)),
+            "draws": summary.digits(quality),
             "ruler": str(quality["ruler"]),
             "published": hash_of(files),
             "determinants": pipeline.determinants(params, final.origin.environment),
