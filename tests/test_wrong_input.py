@@ -1,6 +1,8 @@
 """Wrong input of every kind gets an error of one line: no traceback, no hang, nothing wrong that is taken for right."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from conftest import ROOT, copy_store, run_stage, set_params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModelContext
 
@@ -237,3 +240,16 @@ def test_a_notebooks_matplotlib_setting_is_in_nobodys_way(published: Path, tmp_p
 def test_without_git_a_training_has_no_commit(small: Path) -> None:
     done = run_stage("train", small, PATH=str(ROOT / "nowhere"))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a checkout away")
+def test_in_another_users_checkout_a_training_has_no_commit(small: Path) -> None:
+    for command in ("init --quiet", "add params.yaml", "-c user.name=T -c user.email=t@example.org commit -qm start"):
+        subprocess.run(["git", *command.split()], check=True)
+    for path in (small, small / ".git"):
+        os.chown(path, 1000, 1000)
+    done = run_stage("train", small)
+    assert done.returncode == 0, done.stderr
+    assert "fatal" not in done.stdout + done.stderr
+    (run,) = MlflowClient(f"sqlite:///{small}/mlflow.db").search_runs(["1"])
+    assert "mlflow.source.git.commit" not in run.data.tags

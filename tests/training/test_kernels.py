@@ -142,4 +142,5 @@ def test_accelerate_keeps_parameters_and_their_names(name: str) -> None:
     after = variant.state_dict(keep_vars=True)
     assert list(after) == list(before)
     assert all(after[key] is before[key] for key in before)
-    assert not any(isinstance(module, nn.Upsample | nn.Linear) for module in variant.modules())
+    # A layer with a parametrization, as sngan's, has a class of its own, and stays.
+    assert not any(type(module) in (nn.Upsample, nn.Linear) for module in variant.modules())
