@@ -30,7 +30,7 @@ AIMS = {5.5: 40, 2.0: 20, 1.0: 12, 0.6: 8, 0.35: 3}
 """By distance, the part of T that it is to take at most: one over this."""
 SETTINGS: dict[float, dict[str, Any]] = {
     5.5: {"width": 16, "batch_size": 64, "lr": 0.002, "epochs": 1},
-    2.0: {"width": 16, "batch_size": 64, "lr": 0.002, "epochs": 1},
+    2.0: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 1},
     1.0: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 1},
     0.6: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 2},
     0.35: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 5},
