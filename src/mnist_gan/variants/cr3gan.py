@@ -5,7 +5,7 @@ each digit, and that of the image's digit counts. The generator need not find ou
 
 Its digit is part of the latent vector: the first entry says it. The normal distribution is cut into ten pieces, each
 as probable as its digit is in MNIST. So a latent vector is drawn as for any generator, and who wants a seven takes one
-whose first entry lies in the seventh piece: ``Generator.of_digit``.
+whose first entry lies in the piece of the seven: ``Generator.of_digit``.
 """
 
 import torch
