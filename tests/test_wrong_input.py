@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -253,3 +254,16 @@ def test_in_another_users_checkout_a_training_has_no_commit(small: Path) -> None
     assert "fatal" not in done.stdout + done.stderr
     (run,) = MlflowClient(f"sqlite:///{small}/mlflow.db").search_runs(["1"])
     assert "mlflow.source.git.commit" not in run.data.tags
+
+
+def test_a_large_seed_of_numpy_is_drawn_at_once(workspace: Path) -> None:
+    """A table may hold numpy's whole numbers, which Python's ``range`` would look for one by one."""
+    written("gan")
+    artist = Artist()
+    artist.final, artist.latent_dim = generators.read(), 4
+    seed = 2**62
+    (of_numpy,), (of_python,) = (
+        artist.predict(PythonModelContext({}, {}), pd.DataFrame({"seed": pd.Series([value], dtype=object)}))["png"]
+        for value in (np.int64(seed), seed)
+    )
+    assert of_numpy == of_python

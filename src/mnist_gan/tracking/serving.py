@@ -88,7 +88,7 @@ class Artist(PythonModel):
 
 def is_whole(value: Any, end: int) -> bool:
     """Whether a cell of a table is a whole number from 0 to ``end``, not included."""
-    return not isinstance(value, bool) and isinstance(value, int | np.integer) and value in range(end)
+    return not isinstance(value, bool) and isinstance(value, int | np.integer) and 0 <= int(value) < end
 
 
 def is_missing(value: Any) -> bool:

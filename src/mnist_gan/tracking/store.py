@@ -55,7 +55,7 @@ Select two runs and press **Compare**. Charts are in sections:
 A run's description has intervals and what real images get; its file `metrics/evaluate.json` has every measure.
 
 `d_real`, `d_fake`: the mean probability of being real that the discriminator gives. `margin`: by how much a real
-image's logit exceeds a generated one's. `penalty`: the mean of R1 and R2.
+image's logit exceeds a generated one's. `penalty`: R1, or R1 and R2, of the steps that have them.
 
 `frechet_distance`: a squared distance of features, 0 is best. `precision`, `recall`, `coverage`: 0 to 1, 1 is best.
 `digits_present`: of 10. `total_variation`: by how much the digits' shares are off, 0 is best. `copies`: the part of the

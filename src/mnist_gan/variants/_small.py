@@ -23,7 +23,7 @@ class Options(variants.Options):
 
     fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width")
 
-    width: Count
+    width: Annotated[int, Field(ge=2, le=1024)]
     """Maps before the generator's last layer; the discriminator's first has half as many."""
     decay: Annotated[float, Field(ge=0, le=1)]
     """The last part of the training, in which the learning rate falls to zero in a straight line."""
