@@ -6,23 +6,20 @@ It sets up the process before the imports that take seconds, so that a program c
 import importlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from mnist_gan import stops
 from mnist_gan.errors import UserError
 
 STAGES = sorted(path.stem for path in Path(__file__).parent.glob("stages/[a-z]*.py"))
 COMMANDS = ["calibrate", "compare", "promote", "sweep", "trainings"]
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run() -> None:
     """Run the stage or command that the command line names, in the checkout's root."""
-    _on_stop(_leave)
+    stops.leave_at_once()
     name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name not in STAGES + COMMANDS:
         sys.exit(f"usage: python -m mnist_gan NAME; a stage: {', '.join(STAGES)}; a command: {', '.join(COMMANDS)}")
@@ -40,49 +37,25 @@ def run() -> None:
 def run_as_program(main: Callable[[], None]) -> None:
     """Run the ``main`` of a stage or command.
 
-    A UserError becomes one line on stderr and exit code 1. The first stop (Ctrl-C, SIGTERM, a terminal that is hung up)
-    ends in KeyboardInterrupt, so that whatever is open is closed, and in exit code 130; the second changes nothing,
-    the third ends the process at once. A character that the output has no sign for is shown as another.
+    A UserError becomes one line on stderr and exit code 1. A stop closes whatever is open and ends in exit code 130. A
+    character that the output has no sign for is shown as another.
     """
-    stops = 0
-
-    def stop(signal_number: int, frame: FrameType | None) -> None:
-        nonlocal stops
-        stops += 1
-        if stops == 1:
-            raise KeyboardInterrupt
-        if stops > 2:
-            _leave(signal_number, frame)
-
-    _on_stop(stop)
+    stops.interrupt()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         main()
+        stops.check()
         sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        stops.leave()
     except BrokenPipeError:
         # Nobody reads any more, as after `| head`; Python must not try again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _on_stop(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Have ``handler`` called on STOPS, but for those that the caller ignores, as nohup does."""
-    for number in STOPS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
-
-
-def _leave(signal_number: int, frame: FrameType | None) -> NoReturn:
-    """End at once."""
-    os.write(2, b"interrupted\n")
-    os._exit(130)
 
 
 def _checkout() -> Path:

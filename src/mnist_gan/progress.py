@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from mnist_gan import stops
+
 LINE_INTERVAL_S = 10
 
 
@@ -40,7 +42,8 @@ class Progress:
         self.started = self.last_line = time.monotonic()
 
     def stepped(self) -> None:
-        """One more step is done."""
+        """One more step is done; raises KeyboardInterrupt if whoever waits has asked for a stop."""
+        stops.check()
         self.steps += 1
         self.bar.update()
 

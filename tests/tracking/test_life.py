@@ -67,6 +67,32 @@ def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signal
     assert run.info.status == "KILLED"
 
 
+LOSING = """
+import os, signal, weakref
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.stages import train
+class Something: pass
+def connect(connect=train.connect):
+    something = Something()
+    reference = weakref.ref(something, lambda gone: os.kill(os.getpid(), signal.SIGTERM))
+    del something
+    return connect()
+train.connect = connect
+run_as_program(train.main)
+"""
+"""A stop while a library destroys an object: Python drops its KeyboardInterrupt."""
+
+
+def test_a_stop_that_a_library_loses_stops_at_the_next_step(small: Path) -> None:
+    set_params(small, variants__gan__epochs=50_000)
+    done = run_python("-c", LOSING, folder=small)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in done.stderr
+    (run,) = runs(small)
+    assert run.info.status == "KILLED"
+
+
 def test_a_run_left_running_is_put_right_by_the_next_start(small: Path) -> None:
     process = long_training(small)
     (run,) = runs(small)
