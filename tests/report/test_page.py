@@ -18,6 +18,7 @@ from mnist_gan.quality.panel import Estimate
 from mnist_gan.report.charts import training_seconds
 from mnist_gan.report.configurations import configurations
 from mnist_gan.tracking.run import TrackedRun
+from mnist_gan.training import generators
 
 
 def compare(folder: Path, *arguments: str) -> "tuple[int, str, str]":
@@ -57,7 +58,12 @@ def test_the_report_holds_the_whole_story(report: Path) -> None:
             assert name in content
         for first, then in itertools.pairwise(("In numbers", "How sure", "Training", "All measures")):
             assert content.index(first) < content.index(then)
+        for paper in ("arXiv 1406.2661", "arXiv 1511.06434"):
+            assert paper in content
         for run in runs_in(report.parent):
+            kept = report.parent / f"mlruns/{run.info.run_id}/artifacts/generator.safetensors"
+            generator = generators.read(kept).generator
+            assert f"{sum(weights.numel() for weights in generator.parameters()):,}" in content
             assert run.data.tags["generator.sha256"] in content
             assert f"/runs/{run.info.run_id}" in content
             kept = report.parent / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"

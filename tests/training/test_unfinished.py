@@ -108,7 +108,7 @@ def interrupted_equals_whole(small: Path, variant: str, epochs: int, kills: int)
     check_one_whole_run(small, RECORDS[variant], epochs * 16)
 
 
-@pytest.mark.parametrize(("variant", "epochs"), [("gan", 20), ("cr3gan", 8)])
+@pytest.mark.parametrize(("variant", "epochs"), [("gan", 10), ("cr3gan", 5)])
 def test_an_interrupted_training_ends_in_the_same_bits(small: Path, variant: str, epochs: int) -> None:
     interrupted_equals_whole(small, variant, epochs, kills=2)
 

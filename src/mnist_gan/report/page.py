@@ -48,6 +48,7 @@ def write(runs: Sequence[TrackedRun], folder: Path) -> str:
         "verdict": decided.sentence,
         "contrasts": decided.contrasts,
         "groups": groups,
+        "outlines": tables.outlines(groups) if alike else [],
         "headlines": tables.headlines(groups) if alike else [],
         "panel": tables.panel(groups) if alike else {},
         "charts": list(curves),

@@ -1,14 +1,52 @@
 """Numbers of many runs as rows of text: the panel over seeds, and each run on its own."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mnist_gan.progress import duration
 from mnist_gan.quality.panel import HEADLINES, Estimate, over_seeds
 from mnist_gan.report.configurations import Configuration
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import tracking_page
 
 SPACES = {"judge": "On the features of five digit classifiers", "autoencoder": "On the autoencoder's features"}
+
+
+class Outline(NamedTuple):
+    """A configuration in a few words, with 95% intervals over its seeds."""
+
+    group: Configuration
+    paper: str
+    judge: str
+    autoencoder: str
+    digits: str
+    seconds: str
+    """Of training, in words, the mean over seeds."""
+    parameters: str
+    """Of the generator."""
+
+
+def outlines(groups: Sequence[Configuration]) -> list[Outline]:
+    """All configurations, the nearest to the real images first."""
+    return sorted(
+        map(_outline, groups), key=lambda outline: math.fsum(outline.group.values(PRIMARY)) / len(outline.group.runs)
+    )
+
+
+def _outline(group: Configuration) -> Outline:
+    tags = group.middle.tags
+    seconds = [float(run.tags["training.seconds"]) for run in group.runs if "training.seconds" in run.tags]
+    parameters = tags.get("generator.parameters", "")
+    return Outline(
+        group,
+        paper=tags.get("paper", ""),
+        judge=_over_seeds(group, PRIMARY),
+        autoencoder=_over_seeds(group, "autoencoder/frechet_distance"),
+        digits=_over_seeds(group, "judge/digits_present"),
+        seconds=duration(math.fsum(seconds) / len(seconds)) if seconds else "",
+        parameters=f"{int(parameters):,}" if parameters else "",
+    )
 
 
 class Row(NamedTuple):
@@ -38,12 +76,13 @@ def panel(groups: Sequence[Configuration]) -> dict[str, list[Row]]:
 
 
 def _measure(groups: Sequence[Configuration], name: str, title: str) -> Row:
-    measure = name.partition("/")[2]
-    return Row(
-        title,
-        str(Estimate.of(groups[0].runs[0].quality, name, "floor/")),
-        [str(over_seeds(measure, [Estimate.of(run.quality, name) for run in group.runs])) for group in groups],
-    )
+    floor = str(Estimate.of(groups[0].runs[0].quality, name, "floor/"))
+    return Row(title, floor, [_over_seeds(group, name) for group in groups])
+
+
+def _over_seeds(group: Configuration, name: str) -> str:
+    """The mean of a measure, with its interval."""
+    return str(over_seeds(name.partition("/")[2], [Estimate.of(run.quality, name) for run in group.runs]))
 
 
 class RunRow(NamedTuple):

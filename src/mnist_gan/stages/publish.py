@@ -1,7 +1,9 @@
 """Bring the result's run in MLflow up to date, and say how good the result is."""
 
 import csv
+import importlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +41,8 @@ def main() -> None:
         tags={
             "distance": str(Estimate.of(quality, PRIMARY)),
             "draws": summary.digits(quality),
+            "paper": paper(final.origin.variant),
+            "generator.parameters": str(sum(weights.numel() for weights in final.generator.parameters())),
             "ruler": str(quality["ruler"]),
             "published": hash_of(files),
             "determinants": pipeline.determinants(params, final.origin.environment),
@@ -59,6 +63,12 @@ def code(params: Config) -> str:
         name: value for name, value in pipeline.inputs("train", params).items() if name.startswith(pipeline.SOURCE)
     }
     return sha256(json.dumps(files, sort_keys=True).encode())[:12]
+
+
+def paper(variant: str) -> str:
+    """The first paper that the variant's file cites, by its name at arXiv; empty where it cites none."""
+    cited = re.search(r"arXiv \d+\.\d+", importlib.import_module(f"mnist_gan.variants.{variant}").__doc__ or "")
+    return cited.group() if cited else ""
 
 
 def title(final: Checkpoint, run: TrackedRun) -> str:
