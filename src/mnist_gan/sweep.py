@@ -188,8 +188,11 @@ def outlook(trials: Sequence[Trial], published: Sequence[TrackedRun], seeds: int
     missing = [trial for trial in trials if trial.determinants not in made]
     took = {kind_of(run.params): float(run.tags.get("training.seconds", 0)) for run in published}
     known = [took[trial.kind] for trial in missing if took.get(trial.kind)]
-    time = f", about {duration(sum(known) / len(known) * len(missing))} of training" if known else ""
-    return f"{len(missing)} of {len(trials)} trainings to do{time}; {power(published, seeds)}"
+    time = f", about {duration(sum(known))} of training" if known else ""
+    part = (
+        f" for {len(known)} of them, and nothing like the others is published" if 0 < len(known) < len(missing) else ""
+    )
+    return f"{len(missing)} of {len(trials)} trainings to do{time}{part}; {power(published, seeds)}"
 
 
 def power(published: Sequence[TrackedRun], seeds: int) -> str:

@@ -61,6 +61,11 @@ def test_before_it_trains_a_sweep_says_what_it_can_show_and_how_long_it_takes(pu
         r"power, by the spread of 4 runs so far \([\d.e-]+ of the logarithm\)",
         said,
     )
+    said = outlook([trial("a"), Trial("b", (), "determinants of b", ("gan", "3"))], runs, 5)
+    assert re.match(
+        r"2 of 2 trainings to do, about \d+ s of training for 1 of them, and nothing like the others is published; ",
+        said,
+    )
     assert outlook([trial("a")], [], 5) == (
         "1 of 1 trainings to do; 5 of a variant show a ratio of distances of 1.11 to 1.28 with 80% power, as a rule"
     )

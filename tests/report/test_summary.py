@@ -61,12 +61,12 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
         " by the judges, 0.3",
         "real images have   0.12",
         "8 of ten digits, not 2 or 5",
-        "best checkpoint    epoch 4: 0.12",
+        "validation chose   epoch 4: 0.12",
         "plots/digits.png",
         "gan 6 epochs seed 0 (completed); `make ui`, then http://x",
     ):
         assert part in said
-    assert "best checkpoint" not in summary.block(good, "", 6, "", "")
+    assert "validation chose" not in summary.block(good, "", 6, "", "")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45.2, "45 s"), (185, "3 min 5 s"), (4800, "1 h 20 min")])

@@ -70,8 +70,9 @@ def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
     assert generators.read(folder / generators.FINAL).origin.data_sha256.startswith(data_input.dataset.digest)
 
     images = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "images")}
-    sampled = {int(name.split("+")[2]) for name in images if name.endswith(".png")}
+    sampled = {int(name.split("+")[2]) for name in images if name.startswith("samples+") and name.endswith(".png")}
     assert sampled == {0, 4, 8, 12, 16, 20, 24, 28, 32}
+    assert len([name for name in images if name.startswith("final+0+") and name.endswith(".png")]) == 1
     plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
     assert {"plots/samples.png", "plots/progression.png", "plots/interpolation.png"} <= plots
 

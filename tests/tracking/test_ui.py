@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from mnist_gan.files import flatten
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.report.summary import digits
+from mnist_gan.tracking import view
 
 SECTIONS = ("train", "validation", "judge", "autoencoder", "best")
 
@@ -101,20 +103,54 @@ def test_charts_are_in_sections_and_the_experiment_explains_them(ui: str, browse
     wait_for(browser, "nats", "probability of being real", "metrics/evaluate.json", "One result is one run")
 
 
+FIRST_SCREEN = """
+const seen = element => {
+    const box = element.getBoundingClientRect();
+    return box.height > 0 && box.bottom <= window.innerHeight;
+};
+"""
+"""Whether the whole of an element is on the screen that a page opens with."""
+
+
+def first_screen(browser: Chrome) -> str:
+    """The texts that are on the screen."""
+    texts = '.filter(it => !it.childElementCount && seen(it)).map(it => it.textContent).join(" ")'
+    return str(browser.execute_script(f'{FIRST_SCREEN} return [...document.querySelectorAll("*")]{texts}'))
+
+
+def shows(count: str, browser: Chrome) -> bool:
+    """Whether a script counts anything."""
+    return int(browser.execute_script(count)) > 0
+
+
+def test_the_first_screen_of_the_comparison_shows_pictures_losses_and_distances(
+    ui: str, browser: Chrome, pair: list[Run]
+) -> None:
+    """The saved view of the experiment, as charts and as a table."""
+    browser.get("about:blank")
+    browser.get(f"{ui}?{view.QUERY}")
+    wait_for(browser, *(str(run.info.run_name) for run in pair))
+    grids = f"{FIRST_SCREEN} return [...document.images].filter(it => it.naturalWidth > 50 && seen(it)).length"
+    curves = f'{FIRST_SCREEN} return [...document.querySelectorAll(".scatterlayer .trace")].filter(seen).length'
+    for count in (grids, curves):
+        WebDriverWait(browser, 60).until(partial(shows, count), count)
+
+    browser.get("about:blank")
+    browser.get(f"{ui}?{view.QUERY.replace('CHART', 'TABLE')}")
+    wait_for(browser, "train.variant", "distance", "draws")
+    said = first_screen(browser)
+    for run in pair:
+        quality = flatten(json.loads(artifact(run, "metrics/evaluate.json").read_text()))
+        for part in (str(run.info.run_name), str(Estimate.of(quality, "judge/frechet_distance"))):
+            assert part in said
+
+
 def test_the_first_screen_of_a_run_says_how_good_it_is(ui: str, browser: Chrome, pair: list[Run]) -> None:
     dcgan, _ = pair
     browser.get("about:blank")
     browser.get(f"{ui}/{dcgan.info.run_id}")
     wait_for(browser, "distance", "Description")
-    said = browser.execute_script(
-        """
-        const seen = element => {
-            const box = element.getBoundingClientRect();
-            return !element.childElementCount && box.height > 0 && box.bottom <= window.innerHeight;
-        };
-        return [...document.querySelectorAll("*")].filter(seen).map(element => element.textContent).join(" ");
-        """
-    )
+    said = first_screen(browser)
     quality = flatten(json.loads(artifact(dcgan, "metrics/evaluate.json").read_text()))
     for part in ("dcgan", str(Estimate.of(quality, "judge/frechet_distance")), digits(quality)):
         assert part in said

@@ -63,7 +63,7 @@ def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str
         f"Fréchet distance   {distances(quality)}",
         f"real images have   {distances(quality, 'floor/')}",
         f"draws              {digits(quality)}",
-        f"best checkpoint    epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
+        f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
         "look at            plots/digits.png",
         f"MLflow             {run}; `make ui`, then {page}",
     ]

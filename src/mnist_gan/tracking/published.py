@@ -9,7 +9,16 @@ from mlflow.entities import RunStatus
 from torch import Tensor
 
 from mnist_gan.data.images import grid
-from mnist_gan.tracking.run import CONTENT_TAG, STATE_TAG, Point, TrackedRun, training_tags, window_means, window_of
+from mnist_gan.tracking.run import (
+    CONTENT_TAG,
+    FINAL_SAMPLES,
+    STATE_TAG,
+    Point,
+    TrackedRun,
+    training_tags,
+    window_means,
+    window_of,
+)
 from mnist_gan.tracking.store import Store
 from mnist_gan.training.generators import Checkpoint, samples_of
 from mnist_gan.training.unfinished import Unfinished, finished, locked, remove
@@ -84,10 +93,11 @@ def _complete(run: TrackedRun, result: Result, training: Unfinished | None) -> N
         Point(step, means, now) for step, means in window_means(0, losses, window_of(epoch_steps)) if step > logged
     ]
     run.log_losses(final.origin.record, points, epoch_steps)
-    sampled = run.sampled_steps()
-    for step, images in samples_of(result.training).items():
-        if step not in sampled:
-            run.log_samples(step, grid(images, columns=5))
+    samples, sampled = samples_of(result.training), run.sampled_steps()
+    for step in sorted(samples.keys() - sampled):
+        run.log_samples(step, grid(samples[step], columns=5))
+    if not run.sampled_steps(FINAL_SAMPLES):
+        run.log_samples(0, grid(samples[final.step], columns=5), FINAL_SAMPLES)
     for checkpoint in result.checkpoints:
         run.log_validation(checkpoint, result.validation[checkpoint.step])
     run.log_quality(result.quality, step=final.step)

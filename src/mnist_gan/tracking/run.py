@@ -35,6 +35,9 @@ PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
 """The metric that chooses among generators: the same distance to the validation images, by checkpoint."""
+SAMPLES = "samples"
+FINAL_SAMPLES = "final"
+"""The last of them, at step 0: MLflow shows pictures side by side only where runs have them at one step."""
 BATCH = 1000
 """The most metrics that MLflow takes at once."""
 
@@ -108,11 +111,11 @@ class TrackedRun:
                     "of its parameters writes it anew"
                 ) from None
 
-    def sampled_steps(self) -> set[int]:
+    def sampled_steps(self, key: str = SAMPLES) -> set[int]:
         """The steps whose sample grids the run has."""
         names = [Path(file.path).name for file in self.client.list_artifacts(self.id, "images")]
         # Of the two files of a picture, the small one is written last.
-        return {int(name.split("+")[2]) for name in names if name.endswith(".webp")}
+        return {int(name.split("+")[2]) for name in names if name.startswith(f"{key}+") and name.endswith(".webp")}
 
     def logged_steps(self) -> int:
         """The step up to which the run has the curves of the record."""
@@ -148,9 +151,9 @@ class TrackedRun:
             ]
         )
 
-    def log_samples(self, step: int, grid: Image) -> None:
+    def log_samples(self, step: int, grid: Image, key: str = SAMPLES) -> None:
         """The sample grid at ``step``, under the key that MLflow's image grid compares runs by."""
-        self.client.log_image(self.id, grid, key="samples", step=step, synchronous=True)
+        self.client.log_image(self.id, grid, key=key, step=step, synchronous=True)
 
     def log_validation(self, checkpoint: Checkpoint, measures: Mapping[str, float]) -> None:
         """A checkpoint's model, and its ``measures`` linked to it, but for those that the run has already."""

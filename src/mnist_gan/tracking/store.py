@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_gan.errors import UserError
 from mnist_gan.files import root
+from mnist_gan.tracking import view
 from mnist_gan.tracking.address import (
     ARTIFACTS,
     DATABASE,
@@ -42,7 +43,8 @@ from mnist_gan.training.unfinished import Unfinished, left_alone
 EXPERIMENT = "mnist-gan"
 EXPERIMENT_NOTE = """Generators of MNIST's digits, by variant.
 
-Select two runs and press **Compare**. Charts are in sections:
+**Views**, then **Generators side by side**: samples, losses and distances of all runs. Or select two runs and press
+**Compare**. Other charts are in sections:
 
 | section | what | unit |
 | --- | --- | --- |
@@ -67,6 +69,7 @@ EXPERIMENT_TAGS = {
     "mlflow.note.content": EXPERIMENT_NOTE,
     # What the UI opens in: charts and runs, not traces of language models.
     "mlflow.experimentKind": "custom_model_development",
+    view.TAG: view.saved(),
 }
 OPENING_S = 9
 """Seconds that a server may take for its first answers."""
