@@ -72,7 +72,7 @@ def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
     images = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "images")}
     sampled = {int(name.split("+")[2]) for name in images if name.startswith("samples+") and name.endswith(".png")}
     assert sampled == {0, 4, 8, 12, 16, 20, 24, 28, 32}
-    assert len([name for name in images if name.startswith("final+0+") and name.endswith(".png")]) == 1
+    assert len([name for name in images if name.startswith("final+step+0+") and name.endswith(".png")]) == 1
     plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
     assert {"plots/samples.png", "plots/progression.png", "plots/interpolation.png"} <= plots
 
