@@ -48,6 +48,7 @@ def test_a_replayed_step_is_the_step(make: Callable[[], Engine]) -> None:
     assert torch.equal(replayed, plain)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_an_epoch_waits_for_nothing(make: Callable[[], Engine]) -> None:
     engine = make()
     list(engine.epoch())  # captures, which waits
