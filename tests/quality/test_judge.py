@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import ROOT, run_stage, set_params
 
@@ -32,6 +33,15 @@ def test_features_have_a_unit(test_split: Split) -> None:
         features = judge.features(one, test_split.images)
         assert features.shape == (10000, judge.FEATURES)
         assert 20 < torch.cov(features.T.double()).trace() < 100
+
+
+def test_a_judge_that_is_read_sees_what_was_trained(test_split: Split) -> None:
+    """Its layers are joined and reordered when it is read."""
+    trained = judge.Judge()
+    trained.load_state_dict(safetensors.torch.load_file(judge.PATHS[0]))
+    images = test_split.images[:500]
+    expected = judge.features(trained.eval(), images)
+    torch.testing.assert_close(judge.features(judge.read()[0], images), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_seed_determines_the_judge(train_split: Split) -> None:

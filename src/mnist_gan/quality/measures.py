@@ -17,10 +17,8 @@ VERSION = 2
 PARTS = 10
 NEIGHBOURS = 5 * PARTS
 """Of each real image, so many nearest real ones are looked up."""
-ROWS = 500
-"""Rows of a table that are in memory at a time."""
-FEW_ROWS = 100
-"""The same of a table against all training images."""
+ROWS = 100
+"""Rows of a table that are in memory at a time: few, so that what is counted in them finds them in the cache."""
 
 
 def left_out(sums: Tensor) -> Tensor:
@@ -202,9 +200,10 @@ def neighbourhoods(features: Tensor, reference: Tensor, reference_distances: Ten
         radii = neighbours(part, 3)[:, 2:]
         for block, within in zip(part.split(ROWS), radii.split(ROWS), strict=True):
             table = squared_distances(block, reference, norms)
-            precise.append((table <= third).any(dim=1))
-            density.append((table <= fifth).sum(dim=1) / 5)
-            recalled[number] |= (table <= within).any(dim=0)
+            # The least difference in place of any comparison: torch is several times faster at it.
+            precise.append((table - third).amin(dim=1) <= 0)
+            density.append((table <= fifth).view(torch.uint8).sum(dim=1, dtype=torch.int32) / 5)
+            recalled[number] |= (table - within).amin(dim=0) <= 0
             covered[number] |= table.amin(dim=0) <= fiftieth
     return Neighbourhoods(average(torch.cat(precise)), average(torch.cat(density)), recalled, covered)
 
@@ -213,13 +212,11 @@ def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
     """Distance ``[N]`` of every row to the nearest row of ``reference``; of equal rows, up to 0.01 by rounding."""
     norms = reference.square().sum(dim=1)
     # Without the row's own norm, which moves no minimum: the table is passed over once.
-    found = [torch.addmm(norms, block, reference.T, alpha=-2).amin(dim=1) for block in features.split(FEW_ROWS)]
+    found = [torch.addmm(norms, block, reference.T, alpha=-2).amin(dim=1) for block in features.split(ROWS)]
     return (torch.cat(found) + features.square().sum(dim=1)).clamp(min=0).sqrt()
 
 
 def nearest(features: Tensor, reference: Tensor) -> Tensor:
     """Index ``[N]`` of the row of ``reference`` that is nearest to every row."""
     norms = reference.square().sum(dim=1)
-    return torch.cat(
-        [torch.addmm(norms, block, reference.T, alpha=-2).argmin(dim=1) for block in features.split(FEW_ROWS)]
-    )
+    return torch.cat([torch.addmm(norms, block, reference.T, alpha=-2).argmin(dim=1) for block in features.split(ROWS)])
