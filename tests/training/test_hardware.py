@@ -14,6 +14,7 @@ from conftest import ROOT, run_stage, set_params
 
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
+from mnist_gan.training.hardware import Hardware, memory_named
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 ARM = {"architecture": "aarch64", "cpu_name": "Neoverse-V2", "neon": True, "sve": True, "bf16": True}
@@ -41,13 +42,55 @@ def test_precision_is_what_was_asked_for() -> None:
 def test_cuda_without_a_gpu_is_refused(small: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(UserError, match=r"train\.device: cuda, but torch finds no usable GPU"):
+    with pytest.raises(UserError, match="torch cannot use the GPU"):
         hardware.choose("cuda", "auto")
     set_params(small, train__device="cuda")
     done = run_stage("train", small)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: train.device: cuda, but torch finds no usable GPU")
+    assert done.stderr.startswith("error: torch cannot use the GPU (Found no NVIDIA driver")
+    assert done.stderr.endswith("or set train.device to cpu\n")
+    assert done.stderr.count("\n") == 1
     assert not (small / "models/generator").exists()
+
+
+def test_a_gpu_that_torch_cannot_use_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system counts one whose driver is older than torch's CUDA."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert hardware.choose("auto", "auto").device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="torch cannot use the GPU"):
+        hardware.choose("auto", "auto")
+    assert hardware.choose("cpu", "auto").device.type == "cpu"
+
+
+def test_a_gpu_without_kernels_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors")
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    with pytest.raises(UserError, match=r"\(CUDA error: no kernel image is available for execution on the device\):"):
+        hardware.try_kernel(torch.device("cpu"))
+
+
+def test_bfloat16_that_a_gpu_emulates_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    with pytest.raises(UserError, match=r"train\.precision: bfloat16, which this GPU only emulates"):
+        hardware.choose("auto", "bfloat16")
+    assert hardware.choose("auto", "auto").precision == "float32"
+
+
+def test_a_full_gpu_is_named() -> None:
+    with pytest.raises(UserError, match="the GPU's memory is full: lower the variant's batch_size"), memory_named():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_threads_determine_what_a_cpu_makes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert "threads" in Hardware(torch.device("cpu"), "float32", "").environment
+    assert "threads" not in Hardware(torch.device("cuda"), "float32", "").environment
 
 
 def test_float32_is_float32_on_a_gpu() -> None:

@@ -48,14 +48,14 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     of_one_variant = {name for of_variant in by_variant.values() for name in differing(of_variant)}
     codes = {variant: {run.tags.get("code", "") for run in of_variant} for variant, of_variant in by_variant.items()}
     names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
-    tags = [tag for tag in ENVIRONMENT if len({run.tags[tag] for run in runs}) > 1]
+    tags = [tag for tag in ENVIRONMENT if len({run.tags.get(tag) for run in runs}) > 1]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
         given = [name for name in names if name in run.params and (name != "train.init_from" or run.start)]
         rest = [f"{name.partition('.')[2]} {run.params[name]}" for name in given]
         variant = run.params["train.variant"]
         code = [f"code {run.tags.get('code', 'unknown')[:7]}"] if len(codes[variant]) > 1 else []
-        label = ", ".join([variant, *rest, *(run.tags[tag] for tag in tags), *code])
+        label = ", ".join([variant, *rest, *(run.tags[tag] for tag in tags if tag in run.tags), *code])
         groups.setdefault(label, {})[run.params["train.seed"]] = run
     return [
         Configuration(label, list(by_seed.values()), COLOURS[index % len(COLOURS)])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnist_gan import config, pipeline
 from mnist_gan.config import Config, Device
+from mnist_gan.errors import UserError
 from mnist_gan.files import flatten, sha256
 from mnist_gan.progress import duration
 from mnist_gan.quality.panel import Estimate
@@ -104,8 +105,13 @@ def another_environment(origin: Origin) -> str:
     """What differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
     hardware.configure()
     device: Device = "cpu" if origin.shared["device"] == "cpu" else "auto"
-    here = hardware.choose(device, origin.shared["precision"]).environment
-    differences = [f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here[key] != was]
+    try:
+        here = hardware.choose(device, origin.shared["precision"]).environment
+    except UserError as error:
+        return f"made in another environment: {error}"
+    differences = [
+        f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here.get(key, was) != was
+    ]
     if not differences:
         return ""
     return f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one"

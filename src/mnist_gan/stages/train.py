@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import torch
+
 from mnist_gan import config, pipeline, variants
 from mnist_gan.data.mnist import digest, read_prepared
 from mnist_gan.files import sha256, write_csv, write_json
@@ -18,6 +20,12 @@ from mnist_gan.training.unfinished import Unfinished
 
 def main() -> None:
     """Write models/generator, metrics/train.json and plots/losses.csv; log the run to MLflow."""
+    with hardware.memory_named():
+        train()
+
+
+def train() -> None:
+    """Train, or take up what was trained."""
     params = config.load()
     shared = params.train
     options = variants.parse(shared.variant, params.variant)
@@ -73,11 +81,15 @@ def leave(mine: Unfinished, origin: Origin, epoch_steps: int) -> None:
 def opening(engine: Engine, origin: Origin, done: int) -> str:
     """The line that a training begins with, ``done`` steps of it before."""
     here = origin.environment
-    threads = f", {here['threads']} thread{'s' * (here['threads'] != '1')}" if engine.device.type == "cpu" else ""
+    if engine.device.type == "cpu":
+        which = f", {here['threads']} thread{'s' * (here['threads'] != '1')}"
+    else:
+        count = torch.cuda.device_count()
+        which = f", the first of {count} GPUs; CUDA_VISIBLE_DEVICES=1 takes the second" if count > 1 else ""
     steps = f"{engine.total_steps:,} steps in {engine.options.epochs} epochs"
     going_on = f", going on after step {done:,}" if done else ""
     return (
-        f"{origin.variant} on {here['device']}, {here['precision']} ({engine.hardware.reason}){threads}: "
+        f"{origin.variant} on {here['device']}, {here['precision']} ({engine.hardware.reason}){which}: "
         f"{steps}{going_on}"
     )
 

@@ -35,6 +35,7 @@ class Engine:
         """
         self.hardware = hardware.choose(shared.device, shared.precision)
         self.device = self.hardware.device
+        hardware.try_kernel(self.device)
         torch.manual_seed(shared.seed)
         channels, height, width = split.images.shape[1:]
         variant = variants.build(shared.variant, options, shared.latent_dim, (channels, height, width))

@@ -5,6 +5,8 @@
 
 import ctypes
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import joblib
@@ -66,30 +68,60 @@ class Hardware:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What determines a result beside data, parameters and code."""
-        return {
-            "device": _name(self.device),
-            "threads": str(torch.get_num_threads()),
-            "precision": self.precision,
-            "torch": torch.__version__,
-        }
+        """What determines a result beside data, parameters and code; the number of threads, on a CPU alone."""
+        threads = {"threads": str(torch.get_num_threads())} if self.device.type == "cpu" else {}
+        return {"device": _name(self.device), **threads, "precision": self.precision, "torch": torch.__version__}
 
 
 def choose(device: Device, precision: Precision) -> Hardware:
     """The hardware to train on; ``auto`` takes a GPU if there is one, and bfloat16 where its products are faster.
 
     Raises:
-        UserError: ``cuda`` is asked for and there is no usable GPU.
+        UserError: there is a GPU, or one is asked for, and it cannot be used; or it has no bfloat16 that is asked for.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device: cuda, but torch finds no usable GPU; set auto or cpu, or check the GPU's driver")
-    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    chosen = torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.device_count()) else "cpu")
+    if chosen.type == "cuda":
+        _gpu_tried(torch.cuda.init)
+    reason = _fast_bfloat16(chosen)
+    if precision == "bfloat16" and chosen.type == "cuda" and not reason:
+        raise UserError("train.precision: bfloat16, which this GPU only emulates; set auto or float32")
     if precision != "auto":
         return Hardware(chosen, precision, "as train.precision says")
-    reason = _fast_bfloat16(chosen)
     if reason:
         return Hardware(chosen, "bfloat16", reason)
     return Hardware(chosen, "float32", "which is no slower than bfloat16 here")
+
+
+def try_kernel(device: torch.device) -> None:
+    """Compute something on ``device``.
+
+    Raises:
+        UserError: it is a GPU that torch's wheel has no kernels for, being older than they are.
+    """
+    _gpu_tried(lambda: torch.zeros(1, device=device).item())
+
+
+@contextmanager
+def memory_named() -> Iterator[None]:
+    """Say in one line that a GPU's memory is full.
+
+    Raises:
+        UserError: it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            "the GPU's memory is full: lower the variant's batch_size, or end what else `nvidia-smi` lists"
+        ) from None
+
+
+def _gpu_tried(use: Callable[[], object]) -> None:
+    try:
+        use()
+    except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise UserError(f"torch cannot use the GPU ({reason}): mend that, or set train.device to cpu") from None
 
 
 def _fast_bfloat16(device: torch.device) -> str:

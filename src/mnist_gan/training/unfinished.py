@@ -30,7 +30,7 @@ from mnist_gan.files import read_tensors, root, sha256, write_json, write_tensor
 INTERVAL_S = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
 ENVIRONMENT = ("device", "threads", "precision", "torch")
-"""The inputs that are neither a parameter nor a file."""
+"""The inputs that are neither a parameter nor a file; on a GPU there are no threads."""
 
 
 class Training(Section):
@@ -207,6 +207,8 @@ def _differing(theirs: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 
 def _difference(key: str, theirs: str | None, here: str | None) -> str:
+    if theirs is None or here is None:
+        return f"{key} only {'here' if theirs is None else 'there'}"
     if _is_content(key):
         return f"{key} differs"
     return f"{key} {theirs}, here {here}"
@@ -223,7 +225,7 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     params = [key for key in differing if key in theirs and key not in (*files, *ENVIRONMENT)]
     sets = [f"-S {key}={theirs[key]}" for key in params]
     sets += [f"-S train.precision={theirs['precision']}"] if "precision" in differing else []
-    threads = f"OMP_NUM_THREADS={theirs['threads']} " if "threads" in differing else ""
+    threads = f"OMP_NUM_THREADS={theirs['threads']} " if "threads" in differing and "threads" in theirs else ""
     command = f"`{threads}dvc exp run {' '.join(sets)}`" if sets else f"`{threads}dvc repro`"
     before = ["the files as they were"] if files else []
     before += [f"{key} {theirs[key]}" for key in ("device", "torch") if key in differing]
