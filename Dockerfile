@@ -3,10 +3,11 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 
-# git: for dvc, and for the commit that a run is tagged with. dumb-init: passes a stop on to all that runs.
+# git: for dvc, and for the commit that a run is tagged with. dumb-init: passes a stop on to all that runs. make: for
+# `make gpu-check`.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends dumb-init git \
+    && apt-get install --yes --no-install-recommends dumb-init git make \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home trainer
 

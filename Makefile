@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 
 .DEFAULT_GOAL := help
-.PHONY: help repro compare promote trainings test slow-test lint format bench ui lock audit server container clean
+.PHONY: help repro compare promote trainings test slow-test lint format bench gpu-check ui lock audit server container clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: $(INSTALLED)  ## time a step against the article's script, and trainings 
 	dvc repro --quiet ruler
 	python benchmarks/step.py
 	python benchmarks/quality.py
+
+# No environment is made: a GPU image has torch already, and the container has all.
+gpu-check:  ## what this machine's GPU does: tests, times and equal bits, as a page in Markdown
+	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) benchmarks/gpu.py
 
 lint: $(INSTALLED)  ## ruff, mypy, the order of imports, hadolint and a check of compose.yaml
 	ruff check

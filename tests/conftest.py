@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import forked
 import joblib
@@ -20,7 +20,6 @@ import pytest
 import torch
 from filelock import FileLock
 from ruamel.yaml import YAML
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from torch import Tensor
 
 from mnist_gan import variants
@@ -28,6 +27,9 @@ from mnist_gan.config import load
 from mnist_gan.data import mnist as data
 from mnist_gan.data.mnist import Split
 from mnist_gan.training.engine import Engine
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).parents[1]
 
@@ -278,8 +280,10 @@ def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Chrome]:
+def browser() -> Iterator["Chrome"]:
     """Headless Chromium; a test without it skips, except in CI, which installs it."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         assert "CI" not in os.environ, "CI needs chromium and chromium-driver"
         pytest.skip("chromium and its driver are not installed")
