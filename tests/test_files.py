@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 
-from mnist_gan.files import write_atomically, write_csv
+from mnist_gan.files import read_tensors, write_atomically, write_csv, write_tensors
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -57,3 +58,27 @@ run_as_program(main)
     assert done.stderr == "error: cannot write checkpoint: File too large; the file is as it was before\n"
     assert Path("checkpoint").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+WRITING = """
+import sys
+from pathlib import Path
+import torch
+from mnist_gan.files import write_tensors
+
+for at in range(3000):
+    write_tensors(Path(sys.argv[1]), {"at": torch.full((1000,), at)}, {"at": at})
+"""
+
+
+def test_a_file_that_another_process_replaces_is_read_as_the_old_one_or_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "tensors"
+    write_tensors(path, {"at": torch.full((1000,), 0)}, {"at": 0})
+    seen = set()
+    with subprocess.Popen([sys.executable, "-c", WRITING, str(path)]) as writing:
+        while writing.poll() is None:
+            tensors, about = read_tensors(path)
+            assert tensors["at"].unique().tolist() == [about["at"]]
+            seen.add(about["at"])
+    assert writing.returncode == 0
+    assert len(seen) > 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, uint8
 
 from mnist_gan.errors import UserError
@@ -73,10 +73,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: there is no such file.
         ValueError: the file is not as it was written.
     """
+    # Read once: safe_open opens the path twice, and another process may replace the file in between.
+    content = path.read_bytes()
     try:
-        with safe_open(path, "pt") as file:
-            described = json.loads((file.metadata() or {})["mnist_gan"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        described = json.loads(header["__metadata__"]["mnist_gan"])
         if described["sha256"] != _checksum(tensors, described["about"]):
             raise ValueError("its checksum is another")
         return tensors, described["about"]

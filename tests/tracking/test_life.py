@@ -42,7 +42,7 @@ def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Sig
         process = start(small)
         time.sleep(delay)
         process.send_signal(kind)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
         assert "Traceback" not in errors
         if kind != signal.SIGKILL:
             assert process.returncode == 130
@@ -59,7 +59,7 @@ def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Sig
 def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signals) -> None:
     process = long_training(small)
     process.send_signal(stop)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
@@ -127,7 +127,7 @@ def test_a_second_stop_changes_nothing_and_a_third_ends_at_once(small: Path) -> 
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
