@@ -11,7 +11,7 @@ from mnist_gan.data.mnist import read_prepared
 from mnist_gan.files import write_atomically, write_csv, write_json
 from mnist_gan.quality import measures, ruler
 from mnist_gan.quality.sight import Eyes
-from mnist_gan.training import generators, hardware
+from mnist_gan.training import generators, hardware, kernels
 
 NEAREST = 20
 """Samples in the picture of nearest training images."""
@@ -34,6 +34,7 @@ def main() -> None:
 
     followed: list[dict[str, float]] = []
     for checkpoint in checkpoints:
+        kernels.accelerate(checkpoint.generator, onednn=False)
         followed.append(real.follow(look(images.generate(checkpoint.generator, choosing))))
         print(f"epoch {checkpoint.epoch}: Fréchet distance {followed[-1]['frechet_distance']:.2f}", flush=True)
     rows = [(one.epoch, one.step, *measured.values()) for one, measured in zip(checkpoints, followed, strict=True)]
