@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, max_pool2d
 
 from mnist_gan.data.images import generate, to_uint8
 from mnist_gan.data.mnist import Split, read_prepared
@@ -162,6 +162,29 @@ def shifted(pixels: int, images: Callable[[Material], Tensor]) -> Callable[[Mate
     return lambda given: images(given).roll(pixels, dims=3)
 
 
+def warped(turn: float = 0, stretch: float = 0, slant: float = 0, least: float = -1) -> Callable[[Material], Tensor]:
+    """Training images, each by an affine map of its own around the middle of the image.
+
+    Args:
+        turn: degrees.
+        stretch: of width and height, each by a part of its own.
+        slant: pixels to the side for each pixel up.
+        least: each image takes a part of these, drawn evenly from ``least`` to 1: 1 takes them whole.
+    """
+
+    def make(given: Material) -> Tensor:
+        images = all_copied(given)
+        parts = torch.empty(4, len(images)).uniform_(least, 1, generator=torch.Generator().manual_seed(0))
+        angle, wide, high, aside = (torch.tensor([turn * torch.pi / 180, stretch, stretch, slant]) * parts.T).T
+        turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(-1, 2, 2)
+        shaped = torch.stack([1 + wide, aside, torch.zeros_like(aside), 1 + high], dim=1).view(-1, 2, 2)
+        maps = torch.cat([turned @ shaped, torch.zeros(len(images), 2, 1)], dim=2)
+        places = affine_grid(maps, list(images.shape), align_corners=False)
+        return grid_sample(images.float(), places, align_corners=False).round().to(torch.uint8)
+
+    return make
+
+
 @torch.inference_mode()
 def reconstructed(given: Material) -> Tensor:
     """Unseen images after a passage through the autoencoder."""
@@ -249,6 +272,10 @@ CASES = (
         ("copies", "frechet_distance"),
         fraud=True,
     ),
+    Case("copies turned by up to 10 degrees", warped(turn=10), ("copies",), fraud=True),
+    Case("copies stretched by up to a tenth", warped(stretch=0.1), ("copies",), fraud=True),
+    Case("copies slanted by up to a fifth", warped(slant=0.2), ("copies",), fraud=True),
+    Case("copies all turned by 5 degrees", warped(turn=5, least=1), ("frechet_distance",), fraud=True),
     Case("halves of two training images", joined, ("frechet_distance",)),
     Case("100 training images repeated", repeated(100), ("copies", "frechet_distance", *FEW), fraud=True),
     Case("300 training images repeated", repeated(300), ("copies", "frechet_distance", *FEW), fraud=True),
