@@ -87,7 +87,7 @@ def team_server(folder: Path) -> Iterator[Server]:
         settings.write_text(
             f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {uri}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-            "grant_default_workspace_access = true\n"
+            "grant_default_workspace_access = true\nauth_cache_ttl_seconds = 60\n"
         )
         password = secrets.token_urlsafe()
         with mlflow_process(

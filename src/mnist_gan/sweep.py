@@ -1,4 +1,4 @@
-"""Train each variant with each seed through DVC's queue, then write their comparison.
+"""Train each variant with each seed, through DVC's queue or on a Ray cluster, then write their comparison.
 
 What is published in MLflow already is not trained again: a run names all that determines its result, and so does an
 experiment of the queue.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 
 from mnist_gan import config, pipeline
+from mnist_gan.cluster import Cluster, connected
 from mnist_gan.config import VARIANTS, Config
 from mnist_gan.errors import UserError
 from mnist_gan.progress import duration
@@ -35,7 +36,7 @@ WORKER_S = 60
 
 
 def main() -> None:
-    """Queue what is missing, work the queue off, write reports/."""
+    """Train what is missing, here or on a cluster, and write reports/."""
     options = parser().parse_args()
     params = config.load()
     if options.jobs > 1:
@@ -47,21 +48,22 @@ def main() -> None:
     hardware.configure()
     # Once each, however often they are named.
     seeds, variants = dict.fromkeys(options.seeds), dict.fromkeys(options.variants)
-    trials = [Trial.of(params, variant, epochs, seed) for seed in seeds for variant, epochs in variants]
     store = connect()
-    with store_failures_in_one_line():
+    with connected(options.cluster) if options.cluster else nullcontext(), store_failures_in_one_line():
+        workers = workers_for(store, options) if options.cluster else None
+        environment = workers.environment() if workers else environment_here(params)
+        trials = [
+            Trial.of(params, environment, variant, epochs, seed) for seed in seeds for variant, epochs in variants
+        ]
         print(outlook(trials, store.published(), len(seeds)), flush=True)
-        while True:
-            plan = decide(trials, finished(store), experiments(), alive=has_worker())
-            act(plan)
-            if not plan.missing or run_queue(options.jobs):
-                break
-            print("the queue's worker died: the next one goes on", flush=True)
+        reasons = train_on(workers, trials, store) if workers else train_here(options.jobs, trials, store)
         made = finished(store)
-        if failed := [trial.name for trial in trials if trial.determinants not in made]:
-            raise UserError(f"{failed[0]} failed: `dvc queue logs {failed[0]}` says why")
-        verdict = page.write([made[trial.determinants] for trial in trials], options.output)
-    print(f"{verdict}\n{options.output / 'compare.html'}")
+        present = [made[trial.determinants] for trial in trials if trial.determinants in made]
+        if present:
+            print(f"{page.write(present, options.output)}\n{options.output / 'compare.html'}", flush=True)
+    if missing := [trial.name for trial in trials if trial.determinants not in made]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0]}{more} failed: {reasons[missing[0]]}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +78,15 @@ def parser() -> argparse.ArgumentParser:
         help="epochs are those of params.yaml unless given",
     )
     made.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2, 3, 4])
-    made.add_argument("--jobs", type=jobs, default=1, help="trainings at a time; more than one have one thread each")
+    place = made.add_mutually_exclusive_group()
+    place.add_argument("--jobs", type=jobs, default=1, help="trainings at a time; more than one have one thread each")
+    place.add_argument("--cluster", metavar="ADDRESS", help="train on the Ray cluster at ADDRESS, as ray.init takes it")
+    made.add_argument("--gpus", type=gpus, default=0, help="of a training on a cluster: 1, a part such as 0.25, or 0")
+    made.add_argument(
+        "--workspace",
+        default="~/.cache/mnist-gan",
+        help="on the cluster's machines; if they share it, a training goes on elsewhere when its machine is gone",
+    )
     made.add_argument("--output", type=Path, default=Path("reports"), help="folder of the report")
     return made
 
@@ -107,6 +117,17 @@ def jobs(text: str) -> int:
     return int(text)
 
 
+def gpus(text: str) -> float:
+    """The part of a GPU that a training gets; raises ArgumentTypeError for anything else."""
+    try:
+        part = float(text)
+    except ValueError:
+        part = -1
+    if not (0 <= part <= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part of a GPU: 0 to 1")
+    return part
+
+
 @dataclass(frozen=True)
 class Trial:
     """One training of the sweep."""
@@ -121,8 +142,12 @@ class Trial:
     """Variant and epochs."""
 
     @classmethod
-    def of(cls, params: Config, variant: str, epochs: int | None, seed: int) -> "Trial":
-        """The training of ``variant`` with ``seed``, for ``epochs`` or as many as params.yaml says."""
+    def of(cls, params: Config, environment: Mapping[str, str], variant: str, epochs: int | None, seed: int) -> "Trial":
+        """The training of ``variant`` with ``seed``, for ``epochs`` or as many as params.yaml says.
+
+        Args:
+            environment: what determines the result beside data, parameters and code, where it is trained.
+        """
         if variant not in params.variants:
             raise UserError(f"params.yaml: variants.{variant}: missing")
         section = params.variants[variant] | ({"epochs": epochs} if epochs else {})
@@ -132,7 +157,6 @@ class Trial:
                 "variants": params.variants | {variant: section},
             }
         )
-        environment = hardware.choose(changed.train.device, changed.train.precision).environment
         determinants = pipeline.determinants(changed, environment)
         return cls(
             f"{variant}-{section.get('epochs')}-seed{seed}-{determinants[:7]}",
@@ -182,6 +206,11 @@ def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, s
     )
 
 
+def environment_here(params: Config) -> dict[str, str]:
+    """What determines a result beside data, parameters and code, on this machine."""
+    return hardware.choose(params.train.device, params.train.precision).environment
+
+
 def outlook(trials: Sequence[Trial], published: Sequence[TrackedRun], seeds: int) -> str:
     """How long what is missing will take, and what so many ``seeds`` can show, by what is published."""
     made = {run.tags.get("determinants") for run in published}
@@ -214,6 +243,37 @@ def power(published: Sequence[TrackedRun], seeds: int) -> str:
 def kind_of(params: Mapping[str, str]) -> tuple[str, str]:
     """Variant and epochs, which say how long a training takes."""
     return params["train.variant"], params["train.epochs"]
+
+
+def train_here(jobs: int, trials: Sequence[Trial], store: Store) -> dict[str, str]:
+    """Queue what is missing and work the queue off; what to ask why a trial failed, by name."""
+    while True:
+        plan = decide(trials, finished(store), experiments(), alive=has_worker())
+        act(plan)
+        if not plan.missing or run_queue(jobs):
+            return {trial.name: f"`dvc queue logs {trial.name}` says why" for trial in trials}
+        print("the queue's worker died: the next one goes on", flush=True)
+
+
+def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
+    """The workers of a cluster, with the code of this checkout and all that a training reads.
+
+    Raises:
+        UserError: the workers cannot reach what they need.
+    """
+    if store.is_local:
+        raise UserError("--cluster: MLflow's store is a file of this machine; name a server in MLFLOW_TRACKING_URI")
+    dvc("repro", "--quiet", "ruler")
+    dvc("push", "--quiet", "prepare", "ruler")
+    return Cluster(options.gpus, options.workspace)
+
+
+def train_on(workers: Cluster, trials: Sequence[Trial], store: Store) -> dict[str, str]:
+    """Train what is missing on a cluster; why trials failed, by name."""
+    made = finished(store)
+    missing = {trial.name: trial.changes for trial in trials if trial.determinants not in made}
+    elsewhere = dict.fromkeys(missing, "it was trained on a machine of another kind")
+    return elsewhere | workers.train(missing)
 
 
 def act(plan: Plan) -> None:

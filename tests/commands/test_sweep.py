@@ -41,13 +41,13 @@ def test_an_experiment_without_its_run_makes_way() -> None:
 def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
     params = load()
     trials = [
-        Trial.of(params, "gan", 5, 0),
-        Trial.of(params, "gan", 6, 0),
-        Trial.of(params, "gan", 5, 1),
-        Trial.of(params, "dcgan", 5, 0),
+        Trial.of(params, {}, "gan", 5, 0),
+        Trial.of(params, {}, "gan", 6, 0),
+        Trial.of(params, {}, "gan", 5, 1),
+        Trial.of(params, {}, "dcgan", 5, 0),
     ]
     assert len({each.determinants for each in trials}) == 4
-    assert Trial.of(params, "gan", 100, 0).determinants == Trial.of(params, "gan", None, 0).determinants
+    assert Trial.of(params, {}, "gan", 100, 0).determinants == Trial.of(params, {}, "gan", None, 0).determinants
     assert trials[0].name.startswith("gan-5-seed0-")
     assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
 

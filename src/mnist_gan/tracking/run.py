@@ -155,14 +155,20 @@ class TrackedRun:
         """The sample grid at ``step``, under the key that MLflow's image grid compares runs by."""
         self.client.log_image(self.id, grid, key=key, step=step, synchronous=True)
 
-    def log_validation(self, checkpoint: Checkpoint, measures: Mapping[str, float]) -> None:
-        """A checkpoint's model, and its ``measures`` linked to it, but for those that the run has already."""
-        model_id = self._log_checkpoint(checkpoint)
-        for name, value in measures.items():
-            key = f"validation/{name}"
-            steps, values, _ = self.history(key)
-            if value not in values[steps == checkpoint.step]:
-                self.client.log_metric(self.id, key, value, step=checkpoint.step, model_id=model_id)
+    def log_validation(self, checkpoints: Sequence[Checkpoint], measures: Mapping[int, Mapping[str, float]]) -> None:
+        """The checkpoints' models, each with its measures (by step) linked to it, but for what the run has already."""
+        models = {checkpoint.step: self._log_checkpoint(checkpoint) for checkpoint in checkpoints}
+        now = int(time.time() * 1000)
+        missing = []
+        for name in next(iter(measures.values())):
+            steps, values, _ = self.history(f"validation/{name}")
+            known = dict(zip(steps, values, strict=True))
+            missing += [
+                Metric(f"validation/{name}", of[name], now, step, model_id=models[step])
+                for step, of in measures.items()
+                if known.get(step) != of[name]
+            ]
+        self._log(missing)
 
     def log_quality(self, measures: Mapping[str, float], step: int) -> None:
         """HEADLINES of the final generator and which checkpoint was best, but for what the run has already.

@@ -83,6 +83,11 @@ class Store:
     client: MlflowClient
     experiment_id: str
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine, which no other machine reaches."""
+        return str(self.client.tracking_uri).startswith(("sqlite:", "file:"))
+
     def begin(self, training_id: str, origin: Origin) -> tuple[TrackedRun, bool]:
         """The run that follows the training with this id, RUNNING, and whether the store had it.
 
