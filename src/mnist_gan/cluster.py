@@ -166,10 +166,20 @@ class Cluster:
         }
 
     def _state(self, every: int, left: int, failed: int) -> str:
+        import ray
         from ray.util.state import list_tasks
+        from ray.util.state.exception import RayStateApiException
 
-        at_it: list[tuple[str, str, Any]] = [("state", "=", "RUNNING"), ("func_or_class_name", "=", "run")]
-        running = min(left, len(list_tasks(filters=at_it, limit=10_000)))
+        mine = ray.get_runtime_context().get_job_id()
+        at_it: list[tuple[str, str, Any]] = [
+            ("job_id", "=", mine),
+            ("state", "=", "RUNNING"),
+            ("type", "=", "NORMAL_TASK"),
+        ]
+        try:
+            running = min(left, len(list_tasks(filters=at_it, limit=10_000)))
+        except RayStateApiException:  # Ray's dashboard, which knows it, is away or does not answer now
+            return f"{left} waiting or running, {every - left - failed} done, {failed} failed"
         return f"{left - running} waiting, {running} running, {every - left - failed} done, {failed} failed"
 
 
