@@ -163,22 +163,23 @@ def test_two_first_starts_at_once_in_a_database(small_inputs: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_two_workers_at_one_queue_lose_and_double_nothing(team: Server, small_inputs: Path, tmp_path: Path) -> None:
     """Twenty results by two processes at once, each going through all of them."""
-    for name in ("one", "two"):
+    for name in ("ada", "ben"):
         (tmp_path / name).mkdir()
         make_checkout(tmp_path / name)
         make_small(small_inputs, tmp_path / name)
-    shutil.rmtree(tmp_path / "two/data")
-    (tmp_path / "two/data").symlink_to(tmp_path / "one/data")
+    shutil.rmtree(tmp_path / "ben/data")
+    (tmp_path / "ben/data").symlink_to(tmp_path / "ada/data")
     before = {run.info.run_id for run in published(team)}
 
     def work(name: str, seeds: range) -> None:
         for seed in seeds:
             set_params(tmp_path / name, train__seed=seed, variants__gan__epochs=1)
-            done = run_python("-c", RESULT, folder=tmp_path / name, DVC_ROOT=str(tmp_path), OMP_NUM_THREADS="1")
+            environment = {"DVC_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"} | as_user(team, name)
+            done = run_python("-c", RESULT, folder=tmp_path / name, **environment)
             assert done.returncode == 0, done.stderr
 
     with ThreadPoolExecutor(2) as pool:
-        done = [pool.submit(work, name, seeds) for name, seeds in (("one", range(100, 110)), ("two", range(110, 120)))]
+        done = [pool.submit(work, name, seeds) for name, seeds in (("ada", range(100, 110)), ("ben", range(110, 120)))]
         for one in done:
             one.result()
     new = [run for run in published(team) if run.info.run_id not in before]
