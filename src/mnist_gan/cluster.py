@@ -213,8 +213,10 @@ def working_tree() -> tuple[str, str]:
     """The commit, and a revision with what was changed in the working tree since, as DVC takes it to an experiment.
 
     Raises:
-        UserError: there is code that git does not know.
+        UserError: there is code that git does not know, or a history that git has only a part of.
     """
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise UserError("this clone is shallow, and no bundle can be made of it: `git fetch --unshallow`")
     if unknown := git("ls-files", "--others", "--exclude-standard", "src", "dvc.lock"):
         raise UserError(f"git does not know {unknown.splitlines()[0]}, which the workers need: `git add` it")
     commit = git("rev-parse", "HEAD")

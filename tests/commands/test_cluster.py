@@ -156,6 +156,16 @@ def test_code_that_git_does_not_know_is_refused(repository: Path) -> None:
         working_tree()
 
 
+def test_a_shallow_clone_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", *identity, "commit", "--quiet", "--all", "--message", "second"], check=True)
+    shallow = repository.with_name("shallow")
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{repository}", str(shallow)], check=True)
+    monkeypatch.chdir(shallow)
+    with pytest.raises(UserError, match=r"git fetch --unshallow"):
+        working_tree()
+
+
 def test_a_cluster_that_is_not_there_is_one_line(published: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     done = run_python("-m", "mnist_gan", "sweep", "--variants", "gan", "--cluster", address, folder=published)
