@@ -164,9 +164,9 @@ class TrackedRun:
             steps, values, _ = self.history(f"validation/{name}")
             known = dict(zip(steps, values, strict=True))
             missing += [
-                Metric(f"validation/{name}", of[name], now, step, model_id=models[step])
-                for step, of in measures.items()
-                if known.get(step) != of[name]
+                Metric(f"validation/{name}", measures[step][name], now, step, model_id=model_id)
+                for step, model_id in models.items()
+                if known.get(step) != measures[step][name]
             ]
         self._log(missing)
 
