@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import forked
 import joblib
 import pytest
 import torch
 from filelock import FileLock
+from forked import Program
 from ruamel.yaml import YAML
 from torch import Tensor
 
@@ -33,15 +33,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# Two tests run at once, so that each takes one thread.
+# Several tests run at once, so that each takes one thread; those of a test that takes more must not spin beside others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["GOMP_SPINCOUNT"] = "0"
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count()), "GOMP_SPINCOUNT": "0"}
-"""As many threads as there are cores, for what must hold with several; beside other tests, they must not spin."""
+AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count())}
+"""As many threads as there are cores, for what must hold with several."""
 
-# A shell that starts the tests in the background has them ignore SIGINT, and their children would inherit that.
+# Started in the background, the tests ignore SIGINT, by nohup SIGHUP, and their children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -51,22 +53,18 @@ def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.Comple
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run Python with the project's code, in ``folder``, and capture what it prints."""
-    return forked.run(arguments, folder, os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment)
+    program = start(*arguments, folder=folder, **environment)
+    output = program.communicate()
+    return subprocess.CompletedProcess(arguments, program.wait(), *output)
 
 
-def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
-    """A program of the project that runs in ``folder``, by default a training."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mnist_gan", *(command or ("train",))],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(*arguments: str, folder: Path, **environment: str) -> Program:
+    """Start Python with the project's code, in ``folder``, by default with a training."""
+    arguments = arguments or ("-m", "mnist_gan", "train")
+    return Program(arguments, folder, os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment)
 
 
-def wait_for_a_checkpoint(folder: Path, training: "subprocess.Popen[str]") -> None:
+def wait_for_a_checkpoint(folder: Path, training: Program) -> None:
     """Until a training of several epochs is past the first."""
     while not list(folder.glob(".unfinished/*/generator/checkpoints/epoch-0001.safetensors")):
         assert training.poll() is None, training.communicate()

@@ -4,15 +4,18 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-LIBRARIES = ["torch", "mlflow.pytorch", "mlflow.store.db.utils", "mlflow.tracking"]
-"""What the server of processes imports, once: nothing of the project."""
+LIBRARIES = ["torch", "torch._dynamo", "mlflow.pytorch", "mlflow.store.db.utils", "mlflow.tracking"]
+"""What the server of processes imports, once: nothing of the project. Torch's optimizers import ``torch._dynamo``."""
 
 
 def _server() -> ForkServerContext:
@@ -21,17 +24,55 @@ def _server() -> ForkServerContext:
     return context
 
 
-def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """``python *arguments`` in ``folder``, in a process of its own; ``arguments`` begin with -m or -c."""
-    with tempfile.TemporaryDirectory() as said:
-        files = [Path(said, name) for name in ("stdout", "stderr")]
-        process = _server().Process(target=_be, args=(arguments, folder, dict(environment), files))
-        process.start()
-        process.join()
-        code = process.exitcode
-        process.close()
-        assert code is not None
-        return subprocess.CompletedProcess(arguments, code, *(file.read_text() for file in files))
+class Program:
+    """``python *arguments`` in ``folder``, in a process of its own; to be used as a ``Popen`` whose output is text."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        """Start it; ``arguments`` begin with -m or -c."""
+        said = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, said, ignore_errors=True)
+        self._files = [Path(said, name) for name in ("stdout", "stderr")]
+        self._process = _server().Process(target=_be, args=(arguments, folder, dict(environment), self._files))
+        self._process.start()
+        self.args = arguments
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0, *self.output())
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Its output, when it has ended."""
+        self.wait(timeout)
+        return self.output()
+
+    def output(self) -> tuple[str, str]:
+        """Standard output and standard error up to now."""
+        out, err = (file.read_text() if file.exists() else "" for file in self._files)
+        return out, err
 
 
 def _be(arguments: Sequence[str], folder: Path, environment: dict[str, str], files: list[Path]) -> None:

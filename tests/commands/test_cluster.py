@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import pytest
 from conftest import run_python
 from mlflow import MlflowClient
 from project import Project
-from server import Server, free_port, programs, team_server
+from server import Server, free_port, used_by_admin
 
 from mnist_gan.cluster import CHECKOUT, Work, bundle, run, working_tree
 from mnist_gan.errors import UserError
@@ -75,12 +76,7 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Server]:
-    if programs() is None:
-        assert "CI" not in os.environ, "CI needs postgresql"
-        pytest.skip("PostgreSQL is not installed")
-    with team_server(tmp_path / "team") as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+    with used_by_admin(tmp_path / "team") as server:
         yield server
 
 
@@ -171,6 +167,34 @@ def test_a_cluster_that_is_not_there_is_one_line(published: Path) -> None:
     done = run_python("-m", "mnist_gan", "sweep", "--variants", "gan", "--cluster", address, folder=published)
     assert done.returncode == 1
     assert re.fullmatch(r"error: no Ray cluster at 127.0.0.1:\d+: .*refused\n", done.stderr)
+
+
+@pytest.mark.slow
+def test_a_stop_ends_the_trainings_and_the_same_sweep_goes_on(team: Server, nodes: Nodes, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    workspace = tmp_path / "workspace"
+    command = [sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=60", "--seeds", "0"]
+    command += ["--cluster", nodes.address, "--workspace", str(workspace)]
+    with subprocess.Popen(
+        command, cwd=project.folder, env=project.environment | RAY, stderr=subprocess.PIPE, text=True
+    ) as sweep:
+        states = "*/.unfinished/*/state.safetensors"
+        while not any(int(read_tensors(one)[0]["steps"]) for one in workspace.glob(states)):
+            assert sweep.poll() is None, sweep.communicate()
+            time.sleep(0.1)
+        sweep.send_signal(signal.SIGINT)
+        _, errors = sweep.communicate()
+    assert sweep.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    for process in psutil.process_iter(["cwd"]):
+        assert not (process.info["cwd"] or "").startswith(str(workspace)), process.cmdline()
+
+    project.run(*command)
+    (log,) = workspace.glob("*.log")
+    assert "going on after step" in log.read_text()
+    runs = MlflowClient(team.uri).search_runs(["1"], "params.`train.epochs` = '60'")
+    assert [run.info.status for run in runs] == ["FINISHED"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_python, run_stage, set_params, start, wait_for_a_checkpoint
+from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -18,6 +19,7 @@ from mnist_gan.files import sha256
 from mnist_gan.training import generators
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+TRAININGS = ("-m", "mnist_gan", "trainings")
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -26,10 +28,10 @@ def runs(folder: Path) -> list[Run]:
     return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
 
 
-def long_training(folder: Path) -> "subprocess.Popen[str]":
+def long_training(folder: Path) -> Program:
     """A training that would take long, after its first checkpoint."""
     set_params(folder, variants__gan__epochs=50_000)
-    process = start(folder)
+    process = start(folder=folder)
     wait_for_a_checkpoint(folder, process)
     return process
 
@@ -39,7 +41,9 @@ def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Sig
     """From the moment that Python has read the program, through the making of the store, to the first steps."""
     set_params(small, variants__gan__epochs=50_000)
     for delay in (0.15, 1.5, 3.5, 5):
-        process = start(small)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mnist_gan", "train"], cwd=small, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        )
         time.sleep(delay)
         process.send_signal(kind)
         _, errors = process.communicate(timeout=120)
@@ -139,7 +143,7 @@ def test_two_first_starts_at_once_both_run(small: Path) -> None:
     processes = []
     for seed in (0, 1):
         set_params(small, train__seed=seed)
-        processes.append(start(small))
+        processes.append(start(folder=small))
         time.sleep(0.4)  # it has read params.yaml after its imports
         while not processes[-1].poll() and not list(small.glob("mlflow.db*")) and not seed:
             time.sleep(0.01)
@@ -151,9 +155,9 @@ def test_two_first_starts_at_once_both_run(small: Path) -> None:
 
 def test_who_comes_second_waits_and_takes_the_result(small: Path) -> None:
     set_params(small, variants__gan__epochs=60)
-    first = start(small)
+    first = start(folder=small)
     wait_for_a_checkpoint(small, first)
-    second = start(small)
+    second = start(folder=small)
     said, errors = second.communicate()
     first.communicate()
     assert first.returncode == second.returncode == 0, errors
@@ -241,7 +245,7 @@ def test_alive_is_who_holds_the_lock_whatever_name_the_machine_has(small: Path) 
 
 def test_trainings_that_wait_are_listed_and_removed(small: Path) -> None:
     training = long_training(small)
-    said, _ = start(small, "trainings").communicate()
+    said, _ = start(*TRAININGS, folder=small).communicate()
     (folder,) = (path.parent for path in small.glob(".unfinished/*/training.json"))
     assert said.startswith(f"{folder.name}  a process is at it")
     refused = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
@@ -249,13 +253,13 @@ def test_trainings_that_wait_are_listed_and_removed(small: Path) -> None:
     assert "a process is at it; nothing removed" in refused.stderr
     training.terminate()
     training.communicate()
-    (line,) = start(small, "trainings").communicate()[0].splitlines()
+    (line,) = start(*TRAININGS, folder=small).communicate()[0].splitlines()
     assert line.startswith(f"{folder.name}  gan, 50000 epochs, seed 0: stopped ")
     assert line.endswith(" MB")
     done = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
     assert done.stdout == f"{folder.name}: removed\n"
     assert not folder.exists()
-    assert start(small, "trainings").communicate() == ("", "")
+    assert start(*TRAININGS, folder=small).communicate() == ("", "")
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
@@ -264,11 +268,11 @@ def test_publishing_that_is_killed_anywhere_is_completed_by_the_next(small: Path
         assert run_stage(stage, small).returncode == 0
     chance = random.Random(kills)
     for _ in range(kills):
-        process = start(small, "publish")
-        time.sleep(chance.uniform(2, 9))
+        process = start("-m", "mnist_gan", "publish", folder=small)
+        time.sleep(chance.uniform(0.5, 4))
         process.kill()
         process.communicate()
-    two = [start(small, "publish") for _ in range(2)]
+    two = [start("-m", "mnist_gan", "publish", folder=small) for _ in range(2)]
     for process in two:
         _, errors = process.communicate()
         assert process.returncode == 0, errors

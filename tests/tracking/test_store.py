@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import RESULT, mlflow_process, run_python, run_stage, set_params, start
+from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -198,10 +199,10 @@ def test_a_champion_that_cannot_be_looked_up_is_not_taken_for_gone(checkout: Pat
     assert MlflowClient(uri).get_model_version_by_alias("mnist-gan", "champion").run_id == before
 
 
-def start_training(folder: Path, uri: str, epochs: int) -> "subprocess.Popen[str]":
+def start_training(folder: Path, uri: str, epochs: int) -> Program:
     """A training with one checkpoint, which goes on for more than a second."""
     set_params(folder, variants__gan__epochs=epochs, train__checkpoints=1)
-    training = start(folder, MLFLOW_TRACKING_URI=uri)
+    training = start(folder=folder, MLFLOW_TRACKING_URI=uri)
     while not list(folder.glob(".unfinished/*/state.safetensors")):
         assert training.poll() is None, training.communicate()
         time.sleep(0.05)
@@ -228,16 +229,14 @@ def test_a_stop_is_quick_while_the_server_is_gone(
     uri, process = server
     training = start_training(small, uri, 50_000)
     os.killpg(process.pid, how)
-    assert training.stderr
-    seen = ""
-    while "tracking lost, training goes on" not in seen:
-        seen = training.stderr.readline()
+    while "tracking lost, training goes on" not in training.output()[1]:
         assert training.poll() is None
+        time.sleep(0.05)
     training.terminate()
     _, errors = training.communicate(timeout=10)
     assert training.returncode == 130
     assert "Traceback" not in errors
-    assert "tracking lost" not in errors
+    assert errors.count("tracking lost") == 1
     os.killpg(process.pid, signal.SIGCONT)
 
 

@@ -1,18 +1,17 @@
 """Interrupted trainings, by real processes and real signals."""
 
 import hashlib
-import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import AS_A_USER, ROOT, run_stage, set_params
+from conftest import AS_A_USER, ROOT, run_stage, set_params, start
+from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -34,16 +33,6 @@ RECORDS = {
 }
 
 
-def start(folder: Path, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", EAGER],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def hashes(folder: Path) -> dict[str, str]:
     """Every out of the train stage."""
     outs = [*(folder / "models/generator").rglob("*"), folder / "metrics/train.json", folder / "plots/losses.csv"]
@@ -60,7 +49,7 @@ def train_with_interruptions(folder: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     interrupted = 0
     while True:
-        training = start(folder, **AS_A_USER)
+        training = start("-c", EAGER, folder=folder, **AS_A_USER)
         if interrupted < kills:
             wait_until_training(folder, training)
             time.sleep(chance.uniform(0, 0.6))
@@ -74,7 +63,7 @@ def train_with_interruptions(folder: Path, kills: int, seed: int) -> None:
     assert interrupted == kills
 
 
-def wait_until_training(folder: Path, training: "subprocess.Popen[str]") -> None:
+def wait_until_training(folder: Path, training: Program) -> None:
     """Until the process has written a state."""
     began = time.time()
     while training.poll() is None:
@@ -121,7 +110,7 @@ def test_twenty_interruptions_end_in_the_same_bits(small: Path, variant: str, ep
 
 def interrupt(folder: Path) -> Path:
     """The folder of a training that was killed after some steps."""
-    training = start(folder)
+    training = start("-c", EAGER, folder=folder)
     wait_until_training(folder, training)
     time.sleep(1)  # the first state is that of step 0
     training.kill()
@@ -157,7 +146,7 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
     assert message.endswith(f"`rm -r .unfinished/{folder.name}` discards it")
 
     set_params(small, variants__gan__epochs=400, train__seed=0)
-    training = start(small)
+    training = start("-c", EAGER, folder=small)
     wait_until_training(small, training)
     training.terminate()
     _, errors = training.communicate()
