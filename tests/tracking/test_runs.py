@@ -162,7 +162,7 @@ print(tuple(module(torch.randn(3, 100)).shape), "mnist_gan" in sys.modules)
 def test_the_example_of_the_docs_opens_a_checkpoint(small: Path) -> None:
     run_all(small)
     example = (ROOT / "docs/tracking.md").read_text().partition("```python\n")[2].partition("```")[0]
-    example = example.replace("cr3gan-epoch-0003", "gan-epoch-0002") + "print(images.shape)"
+    example = example.replace("cr3gan-epoch-0004", "gan-epoch-0002") + "print(images.shape)"
     assert run_python("-c", example, folder=small).stdout == "(7, 1, 16, 16)\n"
 
 
