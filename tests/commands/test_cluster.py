@@ -191,7 +191,7 @@ def test_a_stop_ends_the_trainings_and_the_same_sweep_goes_on(team: Server, node
         assert not (process.info["cwd"] or "").startswith(str(workspace)), process.cmdline()
 
     project.run(*command)
-    (log,) = workspace.glob("*.log")
+    (log,) = workspace.glob("squares-60-*.log")
     assert "going on after step" in log.read_text()
     runs = MlflowClient(team.uri).search_runs(["1"], "params.`train.epochs` = '60'")
     assert [run.info.status for run in runs] == ["FINISHED"]
