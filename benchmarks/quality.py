@@ -39,9 +39,7 @@ SETTINGS: dict[float, dict[str, Any]] = {
     0.35: {"width": 32, "batch_size": 64, "lr": 0.002, "epochs": 4},
     0.24: {"width": 32, "batch_size": 64, "lr": 0.001, "epochs": 12},
 }
-"""Of ``cr3gan``, by distance: what differs from params.yaml."""
-
-
+"""Of ``cr3gan``, by distance; the rest is as in params.yaml."""
 COLUMNS = ("distance", "settings", "training (s)", "parts of T", "aim", "judges", "autoencoder", "variety",
            "digits' shares off by", "copies", "n")  # fmt: skip
 

@@ -19,7 +19,6 @@ from mnist_gan.files import sha256
 from mnist_gan.training import generators
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-TRAININGS = ("-m", "mnist_gan", "trainings")
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -245,7 +244,7 @@ def test_alive_is_who_holds_the_lock_whatever_name_the_machine_has(small: Path) 
 
 def test_trainings_that_wait_are_listed_and_removed(small: Path) -> None:
     training = long_training(small)
-    said, _ = start(*TRAININGS, folder=small).communicate()
+    said = run_stage("trainings", small).stdout
     (folder,) = (path.parent for path in small.glob(".unfinished/*/training.json"))
     assert said.startswith(f"{folder.name}  a process is at it")
     refused = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
@@ -253,13 +252,14 @@ def test_trainings_that_wait_are_listed_and_removed(small: Path) -> None:
     assert "a process is at it; nothing removed" in refused.stderr
     training.terminate()
     training.communicate()
-    (line,) = start(*TRAININGS, folder=small).communicate()[0].splitlines()
+    (line,) = run_stage("trainings", small).stdout.splitlines()
     assert line.startswith(f"{folder.name}  gan, 50000 epochs, seed 0: stopped ")
     assert line.endswith(" MB")
     done = run_python("-m", "mnist_gan", "trainings", "--remove", folder.name, folder=small)
     assert done.stdout == f"{folder.name}: removed\n"
     assert not folder.exists()
-    assert start(*TRAININGS, folder=small).communicate() == ("", "")
+    none = run_stage("trainings", small)
+    assert (none.stdout, none.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
@@ -269,7 +269,7 @@ def test_publishing_that_is_killed_anywhere_is_completed_by_the_next(small: Path
     chance = random.Random(kills)
     for _ in range(kills):
         process = start("-m", "mnist_gan", "publish", folder=small)
-        time.sleep(chance.uniform(0.5, 4))
+        time.sleep(chance.uniform(0.3, 2))
         process.kill()
         process.communicate()
     two = [start("-m", "mnist_gan", "publish", folder=small) for _ in range(2)]
