@@ -45,8 +45,8 @@ def run_as_program(main: Callable[[], None]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        main()
-        stops.check()
+        with stops.kept():
+            main()
         sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -1,14 +1,16 @@
 """Stops: Ctrl-C, SIGTERM, a terminal that is hung up.
 
 A stop becomes a KeyboardInterrupt, wherever the program is. Within a library it may be lost: Python drops what is
-raised while an object is destroyed, and so does a bare ``except``. Therefore what goes on for long asks ``check``.
+raised while an object is destroyed, and so does a bare ``except``. Or it comes out as another error, as it does of
+SQLite's functions that are written in Python. Therefore what goes on for long asks ``check``, and what makes a message
+or a state of an error has stops ``kept``.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -33,6 +35,15 @@ def check() -> None:
     """Raise KeyboardInterrupt if a stop was sent, whatever became of its own."""
     if _asked:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if a stop was sent, whatever error a library made of it."""
+    try:
+        yield
+    finally:
+        check()
 
 
 def leave() -> NoReturn:

@@ -48,7 +48,7 @@ def test_a_stop_in_the_first_seconds_costs_nothing(small: Path, kind: signal.Sig
         _, errors = process.communicate(timeout=120)
         assert "Traceback" not in errors
         if kind != signal.SIGKILL:
-            assert process.returncode == 130
+            assert process.returncode == 130, errors
             assert errors.splitlines()[-1] == "interrupted"
             assert not (small / "mlflow.db").exists() or {run.info.status for run in runs(small)} <= {"KILLED"}
     set_params(small, variants__gan__epochs=1)
@@ -70,30 +70,41 @@ def test_a_stopped_training_is_killed_in_mlflow(small: Path, stop: signal.Signal
     assert run.info.status == "KILLED"
 
 
-LOSING = """
-import os, signal, weakref
+STOPPED_BY = """
+import os, signal, sqlite3, weakref
 from mnist_gan.__main__ import run_as_program
 from mnist_gan.stages import train
-class Something: pass
-def connect(connect=train.connect):
-    something = Something()
-    reference = weakref.ref(something, lambda gone: os.kill(os.getpid(), signal.SIGTERM))
+def stop(*gone):
+    os.kill(os.getpid(), signal.SIGTERM)
+def while_an_object_is_destroyed():
+    something = type("Something", (), {{}})()
+    reference = weakref.ref(something, stop)
     del something
-    return connect()
-train.connect = connect
+def while_sqlite_calls_python():
+    database = sqlite3.connect(":memory:")
+    database.create_function("stop", 0, stop)
+    database.execute("select stop()")
+def patched(*arguments, function=train.{place}):
+    {kind}()
+    return function(*arguments)
+train.{place} = patched
 run_as_program(train.main)
 """
-"""A stop while a library destroys an object: Python drops its KeyboardInterrupt."""
+"""A stop that does not come out of a library as KeyboardInterrupt: Python drops it, or it becomes another error."""
 
 
-def test_a_stop_that_a_library_loses_stops_at_the_next_step(small: Path) -> None:
+@pytest.mark.parametrize("place", ["connect", "progress"])
+@pytest.mark.parametrize("kind", ["while_an_object_is_destroyed", "while_sqlite_calls_python"])
+def test_a_stop_that_a_library_does_not_hand_on_is_a_stop(small: Path, kind: str, place: str) -> None:
+    """Before the run is there, and within it."""
     set_params(small, variants__gan__epochs=50_000)
-    done = run_python("-c", LOSING, folder=small)
+    done = run_python("-c", STOPPED_BY.format(kind=kind, place=place), folder=small)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in done.stderr
-    (run,) = runs(small)
-    assert run.info.status == "KILLED"
+    database = small / "mlflow.db"
+    assert {run.info.status for run in (runs(small) if database.exists() else [])} <= {"KILLED"}
+    assert place == "connect" or runs(small)
 
 
 def test_a_run_left_running_is_put_right_by_the_next_start(small: Path) -> None:

@@ -13,6 +13,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from PIL.Image import Image
 from torch import Tensor
 
+from mnist_gan import stops
 from mnist_gan.data.images import grid
 from mnist_gan.tracking.run import Point, TrackedRun, window_means, window_of
 from mnist_gan.tracking.store import Store, limit_requests, reason, store_failures_in_one_line
@@ -50,7 +51,8 @@ def live_run(store: Store, training: Unfinished, origin: Origin, epoch_steps: in
     monitor = SystemMetricsMonitor(run.id, sampling_interval=INTERVAL_S, resume_logging=known)
     monitor.start()
     try:
-        yield live
+        with stops.kept():
+            yield live
         live.finish(training)
     except Exception:
         with suppress(Exception):

@@ -24,6 +24,7 @@ from mlflow.telemetry import set_telemetry_client
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from mnist_gan import stops
 from mnist_gan.errors import UserError
 from mnist_gan.files import root
 from mnist_gan.tracking import view
@@ -100,7 +101,8 @@ class Store:
             self._describe(known, origin)  # a stop may have come before it was
         run = known or self.create_run(origin, {TRAINING_TAG: training_id})
         try:
-            run.log_files({"params.yaml": Path("params.yaml")})
+            with stops.kept():
+                run.log_files({"params.yaml": Path("params.yaml")})
         except Exception as error:
             with suppress(Exception):
                 run.end(RunStatus.FAILED)
