@@ -34,9 +34,9 @@ AIMS = {5.5: 40, 2.0: 20, 1.0: 12, 0.6: 8, 0.35: 3, 0.24: 1}
 SETTINGS: dict[float, dict[str, Any]] = {
     5.5: {"width": 16, "batch_size": 64, "lr": 0.002, "epochs": 1},
     2.0: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 1},
-    1.0: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 1},
+    1.0: {"width": 16, "batch_size": 32, "lr": 0.002, "epochs": 2},
     0.6: {"width": 24, "batch_size": 32, "lr": 0.002, "epochs": 2},
-    0.35: {"width": 32, "batch_size": 64, "lr": 0.002, "epochs": 4},
+    0.35: {"width": 32, "batch_size": 64, "lr": 0.001, "epochs": 6},
     0.24: {"width": 32, "batch_size": 64, "lr": 0.001, "epochs": 12},
 }
 """Of ``cr3gan``, by distance; the rest is as in params.yaml."""
