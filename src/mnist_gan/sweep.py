@@ -31,6 +31,10 @@ from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
 from mnist_gan.training import hardware
 
+STATES = ("Failed", "Success", "Queued", "Running")
+"""Of experiments."""
+KILLS = 5
+"""So often is DVC told to give up what a dead worker left: two are needed where a process lives still."""
 WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
 
@@ -178,31 +182,26 @@ class Plan:
     """Published already."""
     missing: list[Trial]
     """Not published yet."""
-    give_up: list[str]
-    """Experiments that a killed worker left as running: DVC would leave them so for ever."""
     forget: list[str]
     """Experiments whose runs are gone: their names are needed again."""
     queue: list[Trial]
     """To be queued; the other missing ones wait or run already."""
 
 
-def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, str], *, alive: bool) -> Plan:
+def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, str]) -> Plan:
     """What is to be done.
 
     Args:
         trials: what is wanted.
         done: the determinants of what is published.
-        states: DVC's experiments by name: Queued, Running, Success, Failed.
-        alive: whether a worker is at the queue.
+        states: DVC's experiments by name, each one of STATES.
     """
     missing = [trial for trial in trials if trial.determinants not in done]
-    at_it = {name for name, state in states.items() if state == "Queued" or (state == "Running" and alive)}
     return Plan(
         present=[trial for trial in trials if trial.determinants in done],
         missing=missing,
-        give_up=[name for name, state in states.items() if state == "Running" and not alive],
         forget=[trial.name for trial in missing if states.get(trial.name) == "Success"],
-        queue=[trial for trial in missing if trial.name not in at_it],
+        queue=[trial for trial in missing if states.get(trial.name) not in ("Queued", "Running")],
     )
 
 
@@ -248,7 +247,8 @@ def kind_of(params: Mapping[str, str]) -> tuple[str, str]:
 def train_here(jobs: int, trials: Sequence[Trial], store: Store) -> dict[str, str]:
     """Queue what is missing and work the queue off; what to ask why a trial failed, by name."""
     while True:
-        plan = decide(trials, finished(store), experiments(), alive=has_worker())
+        give_up_left_behind()
+        plan = decide(trials, finished(store), experiments())
         act(plan)
         if not plan.missing or run_queue(jobs):
             return {trial.name: f"`dvc queue logs {trial.name}` says why" for trial in trials}
@@ -280,8 +280,6 @@ def act(plan: Plan) -> None:
     """Do what ``plan`` says."""
     for trial in plan.present:
         print(f"{trial.name}: published already", flush=True)
-    if plan.give_up:
-        dvc("queue", "kill", "--force", *plan.give_up)
     for name in plan.forget:
         dvc("exp", "remove", name)
     for trial in plan.queue:
@@ -294,14 +292,31 @@ def finished(store: Store) -> dict[str, TrackedRun]:
     return {run.tags.get("determinants", ""): run for run in store.published()}
 
 
+def give_up_left_behind() -> None:
+    """Have DVC give up the experiments that a killed worker left as running: it would wait for them for ever.
+
+    Its kill ends the process of an experiment where that still lives, and gives up only one whose process is gone.
+
+    Raises:
+        UserError: a process cannot be ended.
+    """
+    for _ in range(KILLS):
+        left = [name for name, state in experiments().items() if state == "Running"]
+        if not left or has_worker():
+            return
+        dvc("queue", "kill", "--force", *left)
+    raise UserError(f"DVC counts {left[0]} as running and cannot end it: end its process, then try again")
+
+
 def experiments() -> dict[str, str]:
-    """The states of DVC's experiments on this commit, by name."""
+    """The states of DVC's experiments on this commit, by name; of several with one name, the last of STATES."""
     shown = json.loads(dvc("exp", "show", "--json"))
-    return {
-        experiment["revs"][0]["name"]: (experiment["executor"] or {"state": "success"})["state"].capitalize()
+    states = [
+        (experiment["revs"][0]["name"], (experiment["executor"] or {"state": "success"})["state"].capitalize())
         for commit in shown
         for experiment in commit["experiments"] or ()
-    }
+    ]
+    return dict(sorted(states, key=lambda named: STATES.index(named[1])))
 
 
 def run_queue(jobs: int) -> bool:

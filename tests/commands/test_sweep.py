@@ -17,24 +17,19 @@ def trial(name: str) -> Trial:
 
 
 def test_what_is_published_is_not_trained_again() -> None:
-    plan = decide([trial("a"), trial("b")], {"determinants of a"}, {}, alive=False)
+    plan = decide([trial("a"), trial("b")], {"determinants of a"}, {})
     assert (plan.present, plan.missing, plan.queue) == ([trial("a")], [trial("b")], [trial("b")])
-    assert (plan.give_up, plan.forget) == ([], [])
+    assert plan.forget == []
 
 
 def test_what_waits_or_runs_is_left_alone() -> None:
-    plan = decide([trial("a"), trial("b")], set(), {"a": "Queued", "b": "Running"}, alive=True)
-    assert (plan.queue, plan.give_up, plan.forget) == ([], [], [])
+    plan = decide([trial("a"), trial("b")], set(), {"a": "Queued", "b": "Running"})
+    assert (plan.queue, plan.forget) == ([], [])
     assert plan.missing == [trial("a"), trial("b")]
 
 
-def test_what_a_dead_worker_left_running_is_given_up_and_queued_again() -> None:
-    plan = decide([trial("a"), trial("b")], set(), {"a": "Queued", "b": "Running"}, alive=False)
-    assert (plan.give_up, plan.queue) == (["b"], [trial("b")])
-
-
 def test_an_experiment_without_its_run_makes_way() -> None:
-    plan = decide([trial("a")], set(), {"a": "Success"}, alive=False)
+    plan = decide([trial("a")], set(), {"a": "Success"})
     assert (plan.forget, plan.queue) == (["a"], [trial("a")])
 
 
