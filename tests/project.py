@@ -95,6 +95,14 @@ class Project:
         assert experiment
         return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
 
+    def experiments(self) -> set[tuple[str, str]]:
+        """Name and state of what DVC has of experiments; one in no queue is a success."""
+        shown = json.loads(self.run("dvc", "exp", "show", "--json"))
+        every = [experiment for commit in shown for experiment in commit["experiments"] or ()]
+        return {
+            (each["revs"][0]["name"], each["executor"]["state"] if each["executor"] else "success") for each in every
+        }
+
     def stale(self) -> set[str]:
         """The stages that ``dvc repro`` would run; publish always does."""
         command = ("dvc", "status", "--json")

@@ -32,9 +32,9 @@ from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
 from mnist_gan.training import hardware
 
 STATES = ("Failed", "Success", "Queued", "Running")
-"""Of experiments."""
+"""Of DVC's experiments."""
 KILLS = 5
-"""So often is DVC told to give up what a dead worker left: two are needed where a process lives still."""
+"""So often DVC is told to give up what a killed worker left: a process that still lives needs two."""
 WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
 
@@ -247,8 +247,7 @@ def kind_of(params: Mapping[str, str]) -> tuple[str, str]:
 def train_here(jobs: int, trials: Sequence[Trial], store: Store) -> dict[str, str]:
     """Queue what is missing and work the queue off; what to ask why a trial failed, by name."""
     while True:
-        give_up_left_behind()
-        plan = decide(trials, finished(store), experiments())
+        plan = decide(trials, finished(store), settled_experiments())
         act(plan)
         if not plan.missing or run_queue(jobs):
             return {trial.name: f"`dvc queue logs {trial.name}` says why" for trial in trials}
@@ -292,18 +291,20 @@ def finished(store: Store) -> dict[str, TrackedRun]:
     return {run.tags.get("determinants", ""): run for run in store.published()}
 
 
-def give_up_left_behind() -> None:
-    """Have DVC give up the experiments that a killed worker left as running: it would wait for them for ever.
+def settled_experiments() -> dict[str, str]:
+    """As ``experiments``, once DVC has given up those that a killed worker left as running.
 
-    Its kill ends the process of an experiment where that still lives, and gives up only one whose process is gone.
+    It would wait for them for ever. Its kill ends the process of an experiment where that still lives, and gives up
+    only one whose process is gone.
 
     Raises:
         UserError: a process cannot be ended.
     """
     for _ in range(KILLS):
-        left = [name for name, state in experiments().items() if state == "Running"]
+        states = experiments()
+        left = [name for name, state in states.items() if state == "Running"]
         if not left or has_worker():
-            return
+            return states
         dvc("queue", "kill", "--force", *left)
     raise UserError(f"DVC counts {left[0]} as running and cannot end it: end its process, then try again")
 
