@@ -84,7 +84,9 @@ clean:  ## remove the environment and tool caches; data, models and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import os, sys; sys.exit(f"make: MLflow cannot run in a folder with % in its path: rename {os.getcwd()}" if "%" in os.getcwd() else 0)'
 	@$(PYTHON) -c 'import sys; sys.exit(f"make: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; name another with PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(VENV)/bin/python -c 'import os, pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "mnist_gan.pth").write_text(os.environ["PYTHONPATH"])'
 	@touch $@

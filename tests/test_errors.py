@@ -1,4 +1,4 @@
-"""Nothing ends in a traceback for a terminal's sake."""
+"""Nothing ends in a traceback for the sake of a terminal or of an environment."""
 
 import os
 import subprocess
@@ -26,3 +26,13 @@ def test_a_reader_that_went_away_ends_the_program_quietly() -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_without_the_environment_one_line_says_how_to_take_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "mnist_gan", "publish"], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "`source .venv/bin/activate`" in line

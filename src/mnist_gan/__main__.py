@@ -25,7 +25,13 @@ def run() -> None:
         sys.exit(f"usage: python -m mnist_gan NAME; a stage: {', '.join(STAGES)}; a command: {', '.join(COMMANDS)}")
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook does not exist here
     sys.argv = [name, *arguments]
-    module = importlib.import_module(f"mnist_gan.{'stages.' * (name in STAGES)}{name}")
+    try:
+        module = importlib.import_module(f"mnist_gan.{'stages.' * (name in STAGES)}{name}")
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"error: {error.name} is not installed for {sys.executable}: `source .venv/bin/activate` takes the "
+            "environment that make sets up"
+        )
 
     def main() -> None:
         os.chdir(_checkout())
