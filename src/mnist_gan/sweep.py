@@ -310,13 +310,14 @@ def settled_experiments() -> dict[str, str]:
 
 
 def experiments() -> dict[str, str]:
-    """The states of DVC's experiments on this commit, by name; of several with one name, the last of STATES."""
+    """The states of DVC's experiments on this commit, by name; of several with one name, the last of STATES.
+
+    One that somebody runs in the workspace has no worker and is none of the queue's.
+    """
     shown = json.loads(dvc("exp", "show", "--json"))
-    states = [
-        (experiment["revs"][0]["name"], (experiment["executor"] or {"state": "success"})["state"].capitalize())
-        for commit in shown
-        for experiment in commit["experiments"] or ()
-    ]
+    every = [experiment for commit in shown for experiment in commit["experiments"] or ()]
+    executors = [(each["revs"][0]["name"], each["executor"] or {"name": None, "state": "success"}) for each in every]
+    states = [(name, executor["state"].capitalize()) for name, executor in executors if executor["name"] != "workspace"]
     return dict(sorted(states, key=lambda named: STATES.index(named[1])))
 
 

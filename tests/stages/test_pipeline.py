@@ -215,6 +215,18 @@ def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
     assert (project.folder / "reports/compare.html").exists()
 
 
+@pytest.mark.slow
+def test_a_sweep_leaves_alone_what_runs_in_the_workspace(project: Project) -> None:
+    command = ("dvc", "exp", "run", "-S", "train.variant=gan", "-S", "train.seed=21", "-S", "variants.gan.epochs=8")
+    process = subprocess.Popen(command, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL)
+    while "running" not in [state for _, state in project.experiments()]:
+        assert process.poll() is None
+    settled = "from mnist_gan.sweep import settled_experiments\nprint(set(settled_experiments().values()))"
+    assert "Running" not in project.run(sys.executable, "-c", settled)
+    assert process.wait() == 0
+    project.run("git", "checkout", ".")
+
+
 def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
     """So that its result can be made again from git and the DVC remote alone: here, without MLflow."""
     start = "models/starts/one-epoch"
