@@ -90,7 +90,7 @@ def _seconds_of_an_epoch(engine: Engine) -> float:
 def _profile(engine: Engine) -> tuple[float, float]:
     """Launches a step, and the part of the time between the first kernel and the last in which one runs."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if engine.device.type == "cuda" else [])]
-    with profile(activities=activities) as seen:
+    with profile(activities=activities, acc_events=True) as seen:  # without it torch 2.11 warns
         records = [record for record, _ in zip(engine.epoch(), range(PROFILED), strict=False)]
         torch.stack(records).cpu()
     events = seen.events()
@@ -120,6 +120,7 @@ def bits(params: Config, names: list[str]) -> str:
         engine = _engine(params, name)
         list(engine.epoch())
         epochs = max(2, math.ceil(TRAINING_S / _seconds_of_an_epoch(engine)))
+        third = epochs * engine.epoch_steps // 3
         del engine
         command = [sys.executable, str(Path(__file__).resolve()), "--train", name, str(epochs), params.train.device]
         ends = []
@@ -128,7 +129,7 @@ def bits(params: Config, names: list[str]) -> str:
                 for needed in ("data", "params.yaml"):
                     Path(folder, needed).symlink_to(Path(needed).resolve())
                 if killed:
-                    at = _killed(command, Path(folder))
+                    at = _killed(command, Path(folder), third)
                 done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
                 ends.append(done.stdout.split()[-1])
         if len(set(ends)) > 1:
@@ -137,17 +138,17 @@ def bits(params: Config, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _killed(command: list[str], folder: Path) -> int:
-    """Kill a training in ``folder`` once it has saved a state; the steps that are in it."""
+def _killed(command: list[str], folder: Path, least: int) -> int:
+    """Kill a training in ``folder`` once it has saved a state of ``least`` steps or more; the steps that are in it."""
     training = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     at = 0
-    while not at and training.poll() is None:
+    while at < least and training.poll() is None:
         for state in folder.glob(".unfinished/*/state.safetensors"):
             at = int(read_tensors(state)[0]["steps"])
         time.sleep(0.01)
     training.kill()
     training.wait()
-    if not at or list(folder.glob(".unfinished/*/finished.json")):
+    if at < least or list(folder.glob(".unfinished/*/finished.json")):
         raise RuntimeError("the training was over before it could be killed")
     return at
 
