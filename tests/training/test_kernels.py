@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mnist_gan import variants
 from mnist_gan.config import VARIANTS, load
-from mnist_gan.training.kernels import OneDnnLinear, UpsampleConv2d, accelerate
+from mnist_gan.training.kernels import FromImage, OneDnnLinear, ToImage, UpsampleConv2d, accelerate
 
 
 def run(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def run(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 def check(network: nn.Module, inputs: Tensor) -> nn.Module:
     """The accelerated copy of ``network``, after it gave what ``network`` gives."""
     fast = deepcopy(network)
-    accelerate(fast, onednn=True)
+    accelerate(fast, torch.device("cpu"), "float32")
     torch.testing.assert_close(run(fast, inputs), run(network, inputs), rtol=2e-3, atol=2e-3)
     assert list(fast.state_dict()) == list(network.state_dict())
     return fast
@@ -111,6 +111,85 @@ def test_pairs_inside_of_others_and_in_a_row() -> None:
     assert len([module for module in fast.modules() if isinstance(module, UpsampleConv2d)]) == 2
 
 
+IMAGE_LAYERS = {
+    "from grey, stride 2": (FromImage, nn.Conv2d(1, 7, 4, stride=2, padding=1)),
+    "from colours, a rest at the border": (FromImage, nn.Conv2d(3, 7, 3, stride=2, padding=1)),
+    "from grey, no bias, no padding": (FromImage, nn.Conv2d(1, 5, 3, bias=False)),
+    "from grey, between the taps": (FromImage, nn.Conv2d(1, 5, 2, stride=3)),
+    "from grey to grey": (FromImage, nn.Conv2d(1, 1, 3, padding=1)),
+    "to grey": (ToImage, nn.Conv2d(6, 1, 3, padding=1)),
+    "to colours, no bias, no padding": (ToImage, nn.Conv2d(6, 3, 3, bias=False)),
+    "to grey, padded to the full": (ToImage, nn.Conv2d(6, 1, 3, padding=2)),
+    "to grey, 1x1": (ToImage, nn.Conv2d(6, 1, 1)),
+    "to grey, transposed": (ToImage, nn.ConvTranspose2d(6, 1, 4, stride=2, padding=1)),
+    "to colours, transposed": (ToImage, nn.ConvTranspose2d(6, 3, 3, stride=2)),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_LAYERS)
+def test_a_convolution_from_or_to_an_image(name: str) -> None:
+    kind, layer = IMAGE_LAYERS[name]
+    network = nn.Sequential(layer).to(memory_format=torch.channels_last)
+    fast = check(network, torch.randn(3, layer.in_channels, 9, 8))
+    assert isinstance(fast.get_submodule("0"), kind)
+
+
+@pytest.mark.parametrize("name", IMAGE_LAYERS)
+def test_in_bfloat16_it_is_as_near_to_the_truth_as_torch(name: str) -> None:
+    _, layer = IMAGE_LAYERS[name]
+    network, inputs = nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 8)
+    fast = deepcopy(network)
+    accelerate(fast, torch.device("cpu"), "bfloat16")
+
+    def gradients(network: nn.Module, *, autocast: bool) -> list[Tensor]:
+        images = inputs.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            outputs = network(images).float()
+        weights = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1))
+        return [outputs, *torch.autograd.grad((outputs * weights).sum(), [images, *network.parameters()])]
+
+    exact, torchs, ours = (
+        gradients(network, autocast=False),
+        gradients(network, autocast=True),
+        gradients(fast, autocast=True),
+    )
+    for truth, of_torch, of_ours in zip(exact, torchs, ours, strict=True):
+        assert of_ours.dtype == of_torch.dtype
+        # Bfloat16 rounds by up to 2^-9 of a value.
+        assert (of_ours - truth).norm() <= 1.5 * (of_torch - truth).norm() + 2**-9 * truth.norm()
+
+
+OTHER_LAYERS: dict[str, nn.Module] = {
+    "more channels": nn.Conv2d(5, 5, 3),
+    "to grey in strides": nn.Conv2d(5, 1, 3, stride=2),
+    "to grey, padded beyond the kernel": nn.Conv2d(5, 1, 3, padding=3),
+    "dilation": nn.Conv2d(1, 5, 3, dilation=2),
+    "groups": nn.Conv2d(2, 6, 3, groups=2),
+    "oblong": nn.Conv2d(1, 5, (3, 1)),
+    "oblong strides": nn.Conv2d(1, 5, 3, stride=(1, 2)),
+    "padding of another kind": nn.Conv2d(1, 5, 3, padding=1, padding_mode="reflect"),
+    "padding by name": nn.Conv2d(1, 5, 3, padding="same"),
+    "more of an output": nn.ConvTranspose2d(5, 1, 3, stride=2, output_padding=1),
+    "spectral norm": spectral_norm(nn.Conv2d(1, 5, 3)).eval(),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_LAYERS)
+def test_every_other_convolution_stays_as_it_is(name: str) -> None:
+    layer = OTHER_LAYERS[name]
+    assert isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    fast = check(nn.Sequential(layer), torch.randn(2, layer.in_channels, 8, 8))
+    assert type(fast.get_submodule("0")) is type(layer)
+
+
+def test_on_a_gpu_only_pairs_are_replaced() -> None:
+    network = nn.Sequential(
+        nn.Linear(3, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 5, 3, padding=1), nn.Conv2d(5, 1, 3)
+    )
+    accelerate(network, torch.device("cuda"), "float32")
+    assert [type(layer) for layer in network] == [nn.Linear, nn.Identity, UpsampleConv2d, nn.Conv2d]
+
+
 @pytest.mark.parametrize("shape", [(64, 100), (1, 100), (3, 5, 100)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear(shape: tuple[int, ...], bias: bool) -> None:
@@ -122,7 +201,7 @@ def test_a_penalty_passes_through_linear_layers() -> None:
     """R1 of a network of these layers trains every weight but the last bias."""
     network = nn.Sequential(nn.Linear(20, 30), nn.Softplus(), nn.Linear(30, 1))
     fast = deepcopy(network)
-    accelerate(fast, onednn=True)
+    accelerate(fast, torch.device("cpu"), "float32")
     gradients = []
     for each in (network, fast):
         images = torch.randn(8, 20, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -138,7 +217,7 @@ def test_accelerate_keeps_parameters_and_their_names(name: str) -> None:
     options = variants.parse(name, load(ROOT / "params.yaml").variants[name])
     variant = variants.build(name, options, 100, (1, 32, 32))
     before = variant.state_dict(keep_vars=True)
-    accelerate(variant, onednn=True)
+    accelerate(variant, torch.device("cpu"), "float32")
     after = variant.state_dict(keep_vars=True)
     assert list(after) == list(before)
     assert all(after[key] is before[key] for key in before)

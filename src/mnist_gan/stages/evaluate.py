@@ -34,7 +34,7 @@ def main() -> None:
 
     followed: list[dict[str, float]] = []
     for checkpoint in checkpoints:
-        kernels.accelerate(checkpoint.generator, onednn=False)
+        kernels.accelerate(checkpoint.generator, torch.device("cpu"), "float32")
         followed.append(real.follow(look(images.generate(checkpoint.generator, choosing))))
         print(f"epoch {checkpoint.epoch}: Fréchet distance {followed[-1]['frechet_distance']:.2f}", flush=True)
     rows = [(one.epoch, one.step, *measured.values()) for one, measured in zip(checkpoints, followed, strict=True)]

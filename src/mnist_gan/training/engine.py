@@ -60,7 +60,7 @@ class Engine:
 
     def _fit_to_hardware(self) -> None:
         """Put in faster layers, and end bfloat16 where it would hurt."""
-        accelerate(self.variant, onednn=self.device.type == "cpu" and self.hardware.precision == "float32")
+        accelerate(self.variant, self.device, self.hardware.precision)
         for module in self.variant.modules():
             if isinstance(module, nn.Unflatten):
                 module.register_forward_hook(lambda _module, _input, x: x.contiguous(memory_format=torch.channels_last))

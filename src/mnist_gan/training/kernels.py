@@ -3,31 +3,40 @@
 Every one can be differentiated as often as torch's.
 """
 
-from typing import Any, TypeGuard, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.functional import conv_transpose2d, pad
 
+from mnist_gan.config import Precision
+
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def accelerate(network: nn.Module, *, onednn: bool) -> None:
-    """Replace layers of ``network`` in place where the faster one gives the same.
+def accelerate(network: nn.Module, device: torch.device, precision: Precision) -> None:
+    """Replace layers of ``network`` in place where the faster one gives the same on ``device``.
 
-    These are each Upsample with the Conv2d after it, in the forms that UpsampleConv2d names, and with ``onednn`` each
-    Linear. Whatever has hooks, parametrizations or a class of its own stays as it is.
+    These are each Upsample with the Conv2d after it, in the forms that UpsampleConv2d names; on a CPU also the
+    convolutions that read or write an image, and in float32 each Linear. Whatever has hooks, parametrizations or a
+    class of its own stays as it is.
     """
-    for name, child in network.named_children():
-        accelerate(child, onednn=onednn)
-        if onednn and is_plain(child, nn.Linear):
-            setattr(network, name, OneDnnLinear(child))
     if is_plain(network, nn.Sequential):
         for i in range(len(network) - 1):
             upsample, convolution = network[i], network[i + 1]
             if doubles(upsample) and keeps_size(convolution):
                 network[i], network[i + 1] = nn.Identity(), UpsampleConv2d(convolution)
+    for name, child in network.named_children():
+        accelerate(child, device, precision)
+        if device.type == "cpu":
+            if precision == "float32" and is_plain(child, nn.Linear):
+                setattr(network, name, OneDnnLinear(child))
+            elif reads_an_image(child):
+                setattr(network, name, FromImage(child))
+            elif writes_an_image(child):
+                setattr(network, name, ToImage(child))
 
 
 def is_plain(module: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
@@ -59,6 +68,40 @@ def keeps_size(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
+FEW_CHANNELS = 4
+"""As many as an image has at most; a layer has more."""
+
+
+def reads_an_image(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether ``module`` is a convolution of few channels."""
+    return is_plain(module, nn.Conv2d) and module.in_channels <= FEW_CHANNELS and is_square(module)
+
+
+def writes_an_image(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
+    """Whether ``module`` is a transposed convolution to few channels, or one that can be read so."""
+    if is_plain(module, nn.ConvTranspose2d):
+        return module.out_channels <= FEW_CHANNELS and is_square(module)
+    return (
+        is_plain(module, nn.Conv2d)
+        and module.out_channels <= FEW_CHANNELS
+        and module.stride == (1, 1)
+        and is_square(module)
+        and int(module.padding[0]) < module.kernel_size[0]
+    )
+
+
+def is_square(module: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Whether ``module`` is the same in both directions, with zeros around the image."""
+    return (
+        isinstance(module.padding, tuple)
+        and all(len(set(sides)) == 1 for sides in (module.kernel_size, module.stride, module.padding))
+        and module.padding_mode == "zeros"
+        and module.dilation == (1, 1)
+        and module.groups == 1
+        and module.output_padding == (0, 0)
+    )
+
+
 class UpsampleConv2d(nn.Module):
     """Nearest-neighbour ``Upsample(scale_factor=2)`` and a 3x3 ``Conv2d(padding=1)`` as one transposed convolution.
 
@@ -85,6 +128,112 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     padded = pad(weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
     kernel = padded[..., :-1, :-1] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., 1:, 1:]
     return kernel.contiguous(memory_format=torch.channels_last)
+
+
+class Grid(NamedTuple):
+    """Where the taps of a ``size x size`` kernel meet an image."""
+
+    size: int
+    stride: int
+    padding: int
+
+    def positions(self, sides: Sequence[int]) -> list[int]:
+        """How many places the kernel has along ``sides`` of an image."""
+        return [(side + 2 * self.padding - self.size) // self.stride + 1 for side in sides]
+
+
+class FromImage(nn.Module):
+    """``Conv2d`` of few channels as one product of all that its taps read.
+
+    A library's convolution adds up over channels in its inmost loop, and here there are none.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+        self.grid = Grid(convolution.kernel_size[0], convolution.stride[0], int(convolution.padding[0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[N, few, H, W]`` to ``[N, D, h, w]``, channels last in memory."""
+        images, weight = as_autocast(images, self.weight)
+        taps = Taps.apply(images, self.grid).t()
+        kernel = weight.permute(2, 3, 1, 0).flatten(0, 2)
+        outputs = taps @ kernel if self.bias is None else torch.addmm(self.bias.to(taps.dtype), taps, kernel)
+        return outputs.view(len(images), *self.grid.positions(images.shape[2:]), -1).permute(0, 3, 1, 2)
+
+
+class ToImage(nn.Module):
+    """``ConvTranspose2d`` to few channels as one product and the sum of what its taps write.
+
+    Also ``Conv2d`` of stride 1, which is a transposed one of the kernel turned round.
+    """
+
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+        size, padding = convolution.kernel_size[0], int(convolution.padding[0])
+        self.transposed = isinstance(convolution, nn.ConvTranspose2d)
+        self.grid = Grid(size, convolution.stride[0], padding if self.transposed else size - 1 - padding)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[N, C, h, w]`` to ``[N, few, H, W]``, in float32."""
+        inputs, weight = as_autocast(inputs, self.weight)
+        kernel = weight if self.transposed else weight.flip(2, 3).transpose(0, 1)
+        taps = kernel.permute(2, 3, 1, 0).flatten(0, 2) @ inputs.permute(0, 2, 3, 1).flatten(0, 2).t()
+        size, stride, padding = self.grid
+        sides = [(side - 1) * stride + size - 2 * padding for side in inputs.shape[2:]]
+        images: Tensor = Overlap.apply(taps, (len(inputs), kernel.shape[1], *sides), self.grid)
+        return images if self.bias is None else images + self.bias.view(1, -1, 1, 1)
+
+
+def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """``tensors`` in the precision that autocast asks for on a CPU, if it asks."""
+    if not torch.is_autocast_enabled("cpu"):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors)
+
+
+class Taps(Function):
+    """What each tap reads in images ``[N, C, H, W]``: ``[size * size * C, N * h * w]``."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, grid: Grid) -> Tensor:
+        ctx.arguments = images.shape, grid
+        padded = pad(images.transpose(0, 1), (grid.padding,) * 4).contiguous()
+        channel, image, row, column = padded.stride()
+        read = padded.as_strided(
+            (grid.size, grid.size, *padded.shape[:2], *grid.positions(images.shape[2:])),
+            (row, column, channel, image, grid.stride * row, grid.stride * column),
+        )
+        return read.reshape(grid.size**2 * images.shape[1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return Overlap.apply(*gradients, *ctx.arguments), None
+
+
+class Overlap(Function):
+    """Images ``[N, C, H, W]``, float32, each pixel the sum of what taps write to it: the transpose of ``Taps``."""
+
+    @staticmethod
+    def forward(ctx: Any, taps: Tensor, shape: Sequence[int], grid: Grid) -> Tensor:
+        ctx.grid, ctx.dtype = grid, taps.dtype
+        size, stride, padding = grid
+        count, channels, *sides = shape
+        height, width = grid.positions(sides)
+        padded = torch.zeros(channels, count, *(side + 2 * padding for side in sides))
+        written = taps.view(size, size, channels, count, height, width)
+        for i in range(size):
+            for j in range(size):
+                padded[..., i::stride, j::stride][..., :height, :width] += written[i, j]
+        return padded[..., padding : padding + sides[0], padding : padding + sides[1]].transpose(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        return Taps.apply(gradient.to(ctx.dtype), ctx.grid), None, None
 
 
 class OneDnnLinear(nn.Module):
