@@ -23,7 +23,7 @@ FULL, REST = 16, 1  # steps of an epoch of 1,040 images
 
 @pytest.fixture(params=VARIANTS)
 def make(request: pytest.FixtureRequest, workspace: Path, images: Tensor) -> Callable[[], Engine]:
-    hardware.configure()  # without it cuDNN's gradients of gradients have other bits each time
+    hardware.configure()  # without it variants with a penalty end in other bits each time
     return lambda: engine_of(request.param, images, device="cuda", options={"batch_size": BATCH})
 
 

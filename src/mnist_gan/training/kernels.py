@@ -14,6 +14,8 @@ from torch.nn.functional import conv_transpose2d, pad
 from mnist_gan.config import Precision
 
 Layer = TypeVar("Layer", bound=nn.Module)
+IMAGE_CHANNELS = 3
+"""The most that an image has: red, green and blue."""
 
 
 def accelerate(network: nn.Module, device: torch.device, precision: Precision) -> None:
@@ -62,28 +64,22 @@ def keeps_size(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and module.kernel_size == (3, 3)
         and module.stride == (1, 1)
         and module.padding in ((1, 1), "same")
-        and module.padding_mode == "zeros"
-        and module.dilation == (1, 1)
-        and module.groups == 1
+        and is_simple(module)
     )
 
 
-FEW_CHANNELS = 4
-"""As many as an image has at most; a layer has more."""
-
-
 def reads_an_image(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether ``module`` is a convolution of few channels."""
-    return is_plain(module, nn.Conv2d) and module.in_channels <= FEW_CHANNELS and is_square(module)
+    """Whether ``module`` is a convolution from an image's channels."""
+    return is_plain(module, nn.Conv2d) and module.in_channels <= IMAGE_CHANNELS and is_square(module)
 
 
 def writes_an_image(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
-    """Whether ``module`` is a transposed convolution to few channels, or one that can be read so."""
+    """Whether ``module`` is a transposed convolution to an image's channels, or one that can be read so."""
     if is_plain(module, nn.ConvTranspose2d):
-        return module.out_channels <= FEW_CHANNELS and is_square(module)
+        return module.out_channels <= IMAGE_CHANNELS and is_square(module)
     return (
         is_plain(module, nn.Conv2d)
-        and module.out_channels <= FEW_CHANNELS
+        and module.out_channels <= IMAGE_CHANNELS
         and module.stride == (1, 1)
         and is_square(module)
         and int(module.padding[0]) < module.kernel_size[0]
@@ -91,11 +87,18 @@ def writes_an_image(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose
 
 
 def is_square(module: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Whether ``module`` is the same in both directions, with zeros around the image."""
+    """Whether ``module`` is the same in both directions."""
     return (
         isinstance(module.padding, tuple)
         and all(len(set(sides)) == 1 for sides in (module.kernel_size, module.stride, module.padding))
-        and module.padding_mode == "zeros"
+        and is_simple(module)
+    )
+
+
+def is_simple(module: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Whether ``module`` has zeros around the image, no gaps between its taps, and one group of channels."""
+    return (
+        module.padding_mode == "zeros"
         and module.dilation == (1, 1)
         and module.groups == 1
         and module.output_padding == (0, 0)
@@ -143,9 +146,9 @@ class Grid(NamedTuple):
 
 
 class FromImage(nn.Module):
-    """``Conv2d`` of few channels as one product of all that its taps read.
+    """``Conv2d`` from an image as one product of all that its taps read.
 
-    A library's convolution adds up over channels in its inmost loop, and here there are none.
+    A library's convolution adds up over channels in its inmost loop, and an image has one or three.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -155,7 +158,7 @@ class FromImage(nn.Module):
         self.grid = Grid(convolution.kernel_size[0], convolution.stride[0], int(convolution.padding[0]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[N, few, H, W]`` to ``[N, D, h, w]``, channels last in memory."""
+        """``[N, C, H, W]`` to ``[N, D, h, w]``, channels last in memory."""
         images, weight = as_autocast(images, self.weight)
         taps = Taps.apply(images, self.grid).t()
         kernel = weight.permute(2, 3, 1, 0).flatten(0, 2)
@@ -164,7 +167,7 @@ class FromImage(nn.Module):
 
 
 class ToImage(nn.Module):
-    """``ConvTranspose2d`` to few channels as one product and the sum of what its taps write.
+    """``ConvTranspose2d`` to an image as one product and the sum of what its taps write.
 
     Also ``Conv2d`` of stride 1, which is a transposed one of the kernel turned round.
     """
@@ -178,7 +181,7 @@ class ToImage(nn.Module):
         self.grid = Grid(size, convolution.stride[0], padding if self.transposed else size - 1 - padding)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[N, C, h, w]`` to ``[N, few, H, W]``, in float32."""
+        """``[N, D, h, w]`` to ``[N, C, H, W]``, in float32."""
         inputs, weight = as_autocast(inputs, self.weight)
         kernel = weight if self.transposed else weight.flip(2, 3).transpose(0, 1)
         taps = kernel.permute(2, 3, 1, 0).flatten(0, 2) @ inputs.permute(0, 2, 3, 1).flatten(0, 2).t()
