@@ -44,7 +44,8 @@ def draw(groups: Sequence[Configuration]) -> dict[str, bytes]:
 
     Runs without times of their own are not in those over seconds.
     """
-    figures = {chart: Figure(figsize=(4.6, 3), layout="constrained") for chart in CHARTS}
+    height = 2.8 + 0.2 * len(groups)  # inches: the axes, and a line of the legend for each configuration
+    figures = {chart: Figure(figsize=(4.6, height), layout="constrained") for chart in CHARTS}
     axes = {chart: figure.subplots() for chart, figure in figures.items()}
     for group in groups:
         for index, run in enumerate(group.runs):
@@ -69,7 +70,7 @@ def _svg(chart: Chart, figure: Figure) -> bytes:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3)
     if axis.lines:
-        axis.legend(frameon=False)
+        figure.legend(loc="outside lower left", frameon=False, fontsize="small")  # inside, it would lie on curves
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": chart.title}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -28,7 +28,7 @@ class Outline(NamedTuple):
 
 
 def outlines(groups: Sequence[Configuration]) -> list[Outline]:
-    """All configurations, the nearest to the real images first."""
+    """All configurations, the nearest to the real images by the judges first."""
     return sorted(
         map(_outline, groups), key=lambda outline: math.fsum(outline.group.values(PRIMARY)) / len(outline.group.runs)
     )
