@@ -1,4 +1,4 @@
-"""Refuse a mistake in params.yaml before anything runs: DVC removes a stage's outs before it runs the stage.
+"""Refuse a mistake in params.yaml before anything runs: DVC removes a stage's outs before it runs the stage."""
 
 from mnist_gan import config, variants
 from mnist_gan.training import starts
