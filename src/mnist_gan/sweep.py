@@ -7,6 +7,7 @@ experiment of the queue.
 import argparse
 import json
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -337,6 +338,10 @@ def run_queue(jobs: int) -> bool:
                 seen = time.monotonic()
         return runner.poll() is not None
     finally:
+        # A killed one would leave DVC's lock to the workers, which have it from their parent, until they end.
+        runner.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            runner.wait(10)
         runner.kill()
         runner.wait()
 

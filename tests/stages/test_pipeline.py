@@ -185,6 +185,24 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_that_is_stopped_by_another_program_goes_on(project: Project) -> None:
+    """Ctrl-C reaches DVC and its workers as well; a signal to the sweep alone leaves them at work."""
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=8", "--seeds", "8")
+    known = {run.info.run_id for run in project.runs()}
+    process = subprocess.Popen(
+        sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list(project.folder.glob(".unfinished/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait() == 130
+    project.run(*sweep)
+    new = [run for run in project.runs() if run.info.run_id not in known]
+    assert [run.info.status for run in new] == ["FINISHED"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["everything", "worker"])
 def test_a_killed_sweep_goes_on(project: Project, killed: str) -> None:
     seeds = ("4", "5") if killed == "everything" else ("6", "7")
