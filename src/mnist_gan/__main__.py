@@ -13,8 +13,9 @@ from pathlib import Path
 from mnist_gan import stops
 from mnist_gan.errors import UserError
 
-STAGES = sorted(path.stem for path in Path(__file__).parent.glob("stages/[a-z]*.py"))
-COMMANDS = ["calibrate", "compare", "promote", "sweep", "trainings"]
+STAGES, COMMANDS = (
+    sorted(path.stem for path in Path(__file__).parent.glob(f"{room}/[a-z]*.py")) for room in ("stages", "commands")
+)
 
 
 def run() -> None:
@@ -26,7 +27,7 @@ def run() -> None:
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook does not exist here
     sys.argv = [name, *arguments]
     try:
-        module = importlib.import_module(f"mnist_gan.{'stages.' * (name in STAGES)}{name}")
+        module = importlib.import_module(f"mnist_gan.{'stages' if name in STAGES else 'commands'}.{name}")
     except ModuleNotFoundError as error:
         sys.exit(
             f"error: {error.name} is not installed for {sys.executable}: `source .venv/bin/activate` takes the "

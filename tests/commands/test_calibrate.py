@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_python
 
-from mnist_gan.calibrate import CASES, UNSEEN, Case, Material, page
+from mnist_gan.commands.calibrate import CASES, UNSEEN, Case, Material, page
 from mnist_gan.data.mnist import Split
 from mnist_gan.files import flatten
 from mnist_gan.quality.ruler import Ruler

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from project import Project
 from server import Server, free_port, used_by_admin
 
-from mnist_gan.cluster import CHECKOUT, Work, bundle, run, working_tree
+from mnist_gan.commands._cluster import CHECKOUT, Work, bundle, run, working_tree
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors
 

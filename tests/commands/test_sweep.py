@@ -7,8 +7,8 @@ import pytest
 from conftest import run_python
 from mlflow import MlflowClient
 
+from mnist_gan.commands.sweep import Trial, decide, outlook
 from mnist_gan.config import load
-from mnist_gan.sweep import Trial, decide, outlook
 from mnist_gan.tracking.run import TrackedRun
 
 

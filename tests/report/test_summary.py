@@ -7,9 +7,9 @@ import pytest
 from conftest import RESULT, ROOT, run_python, set_params
 
 from mnist_gan.files import flatten
-from mnist_gan.progress import duration
 from mnist_gan.quality.panel import HEADLINES, Estimate
 from mnist_gan.report import summary
+from mnist_gan.report.progress import duration
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mnist_gan.config import VARIANTS, Config, load
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 COMPUTING = [name for name in PIPELINE if name not in ("check", "publish")]
-OBSERVERS = ("mnist_gan.tracking", "mnist_gan.progress")
+OBSERVERS = ("mnist_gan.tracking", "mnist_gan.report")
 """They look on, and determine nothing: tests/training/test_trainer.py shows it."""
 
 

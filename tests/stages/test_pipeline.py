@@ -239,7 +239,7 @@ def test_a_sweep_leaves_alone_what_runs_in_the_workspace(project: Project) -> No
     process = subprocess.Popen(command, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL)
     while "running" not in [state for _, state in project.experiments()]:
         assert process.poll() is None
-    settled = "from mnist_gan.sweep import settled_experiments\nprint(set(settled_experiments().values()))"
+    settled = "from mnist_gan.commands.sweep import settled_experiments\nprint(set(settled_experiments().values()))"
     assert "Running" not in project.run(sys.executable, "-c", settled)
     assert process.wait() == 0
     project.run("git", "checkout", ".")
@@ -300,7 +300,7 @@ def test_a_training_whose_dvc_is_killed_is_taken_up(project: Project) -> None:
 
 
 SHARING = """
-from mnist_gan.sweep import dvc, run_queue, settled_experiments
+from mnist_gan.commands.sweep import dvc, run_queue, settled_experiments
 
 def queue(name):
     dvc("exp", "run", "--queue", "--name", name, "-S", "train.seed=12", "-S", f"render.columns={name[-1]}")

@@ -128,7 +128,7 @@ import sys
 from contextlib import contextmanager
 from types import ModuleType
 from unittest.mock import MagicMock
-for name in ("progress", "tracking", "tracking.live", "tracking.published", "tracking.run", "tracking.store"):
+for name in ("report.progress", "tracking", "tracking.live", "tracking.published", "tracking.run", "tracking.store"):
     stub = MagicMock(spec=ModuleType, name=name)
     sys.modules[f"mnist_gan.{name}"] = stub
 class Nobody:
@@ -136,7 +136,7 @@ class Nobody:
     def __getattr__(self, name): return lambda *_: None
 @contextmanager
 def nobody(*_): yield Nobody()
-sys.modules["mnist_gan.progress"].progress = nobody
+sys.modules["mnist_gan.report.progress"].progress = nobody
 sys.modules["mnist_gan.tracking.live"].live_run = nobody
 sys.modules["mnist_gan.tracking.live"].stopped_runs_closed = nobody
 sys.modules["mnist_gan.tracking.store"].connect = lambda: None

@@ -1,4 +1,4 @@
-"""What runs have to say to a person: one result in a few lines, or many runs on one page.
+"""What is said to a person: a training while it goes on, one result in a few lines, many runs on one page.
 
-Commands and the stage ``publish`` enter.
+Commands and the stages ``train`` and ``publish`` enter.
 """

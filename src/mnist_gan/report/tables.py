@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnist_gan.progress import duration
 from mnist_gan.quality.panel import HEADLINES, Estimate, over_seeds
 from mnist_gan.report.configurations import Configuration
+from mnist_gan.report.progress import duration
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import tracking_page
 

@@ -11,9 +11,9 @@ from mnist_gan import config, pipeline
 from mnist_gan.config import Config, Device
 from mnist_gan.errors import UserError
 from mnist_gan.files import flatten, sha256
-from mnist_gan.progress import duration
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.report import summary
+from mnist_gan.report.progress import duration
 from mnist_gan.tracking.published import Result, publish
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import connect, store_failures_in_one_line, tracking_page

@@ -8,7 +8,7 @@ import torch
 from mnist_gan import config, pipeline, variants
 from mnist_gan.data.mnist import digest, read_prepared
 from mnist_gan.files import sha256, write_csv, write_json
-from mnist_gan.progress import progress
+from mnist_gan.report.progress import progress
 from mnist_gan.tracking.live import live_run, stopped_runs_closed
 from mnist_gan.tracking.store import connect
 from mnist_gan.training import generators, hardware, starts, unfinished

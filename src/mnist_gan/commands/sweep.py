@@ -20,13 +20,13 @@ import numpy as np
 import psutil
 
 from mnist_gan import config, pipeline
-from mnist_gan.cluster import Cluster, connected
+from mnist_gan.commands._cluster import Cluster, connected
 from mnist_gan.config import VARIANTS, Config
 from mnist_gan.errors import UserError
-from mnist_gan.progress import duration
 from mnist_gan.quality.verdict import SEEDS, smallest_ratio
 from mnist_gan.report import page
 from mnist_gan.report.configurations import configurations
+from mnist_gan.report.progress import duration
 from mnist_gan.tracking.published import measured_alike
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line

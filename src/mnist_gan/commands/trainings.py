@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mnist_gan.errors import UserError
-from mnist_gan.progress import duration
+from mnist_gan.report.progress import duration
 from mnist_gan.training.unfinished import Unfinished, folders, left_alone, remove
 
 

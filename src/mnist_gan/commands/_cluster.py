@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from mnist_gan import stops
 from mnist_gan.errors import UserError
-from mnist_gan.progress import duration
+from mnist_gan.report.progress import duration
 
 if TYPE_CHECKING:
     import ray
