@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from mnist_gan import variants
 from mnist_gan.config import load
 from mnist_gan.data import mnist as data
 from mnist_gan.data.mnist import Split
+from mnist_gan.tracking.address import database_uri
 from mnist_gan.training.engine import Engine
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["GOMP_SPINCOUNT"] = "0"
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
+ODD = """a b'c $d "e" w?x#y &;+ü"""
+"""The name of a folder, with what a shell, a URI or SQL would take for its own; but no %, which MLflow decodes."""
+LONGEST = ("test_pipeline.py", "test_store.py", "test_runs.py", "test_life.py", "test_unfinished.py", "test_team.py")
+"""Files of tests that take minutes each, on one worker each."""
 AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count())}
 """As many threads as there are cores, for what must hold with several."""
 
@@ -46,9 +52,35 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: one that is begun last keeps one worker busy while the others wait."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was not tested, and what it takes."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())
+    )
+    if reasons:
+        terminalreporter.write_line(
+            "not tested: " + "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+        )
+
+
 def run_stage(name: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a stage as dvc does, in ``folder``, and capture what it prints."""
     return run_python("-m", "mnist_gan", name, folder=folder, **environment)
+
+
+def imported(stage: str, folder: Path, **environment: str) -> tuple[str, set[str]]:
+    """What a stage prints, in a process of its own, and the packages that it imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mnist_gan", stage],
+        cwd=folder, env=os.environ | {"PYTHONPATH": "src"} | environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -71,6 +103,17 @@ def wait_for_a_checkpoint(folder: Path, training: Program) -> None:
         time.sleep(0.05)
 
 
+def paste(message: str, folder: Path) -> str:
+    """Type the command of an error ``message`` into a shell in ``folder``, with the environment that make sets up."""
+    command = message.split("`")[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return command
+
+
 def set_params(folder: Path, **changes: Any) -> None:
     """Change params.yaml in ``folder``; ``variants__gan__epochs=1`` sets variants.gan.epochs."""
     path = folder / "params.yaml"
@@ -91,6 +134,11 @@ def make_checkout(folder: Path) -> None:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
     (folder / "src").symlink_to(ROOT / "src")
+
+
+def uri_of(folder: Path) -> str:
+    """The URI of the store of the checkout ``folder``."""
+    return database_uri(folder / "mlflow.db")
 
 
 def copy_store(published: Path, folder: Path) -> None:
@@ -137,10 +185,12 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty checkout, which is the current folder."""
-    make_checkout(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    """An empty checkout in a folder with an ODD name, which is the current folder."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    make_checkout(folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -234,19 +284,27 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @contextmanager
 def mlflow_process(
-    *command: str, folder: Path, health: str = "/health", **environment: str
+    *command: str,
+    folder: Path,
+    health: str = "/health",
+    program: str = "mlflow",
+    log: str = os.devnull,
+    **environment: str,
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The URI and process of ``mlflow *command`` on a free port of loopback, once it answers."""
+    """The URI and process of ``program *command`` on a free port of loopback, once it answers; it prints to ``log``."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
-        cwd=folder,
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with Path(log).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", program, *command, "--port", str(port)],
+            cwd=folder,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            | environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     uri = f"http://127.0.0.1:{port}"
     for _ in range(1200):
         try:
@@ -270,7 +328,7 @@ def mlflow_process(
 def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """The URI and process of a tracking server with a worker and a database of its own."""
     with mlflow_process(
-        *("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/server.db"),
+        *("server", "--workers", "1", "--backend-store-uri", database_uri(workspace / "server.db")),
         *("--artifacts-destination", str(workspace / "server")),
         folder=workspace,
     ) as server:
@@ -284,7 +342,7 @@ def browser() -> Iterator["Chrome"]:
 
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         assert "CI" not in os.environ, "CI needs chromium and chromium-driver"
-        pytest.skip("chromium and its driver are not installed")
+        pytest.skip("pages in a browser (apt-get install chromium chromium-driver)")
     options = ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):

@@ -109,7 +109,7 @@ def used_by_admin(folder: Path) -> Iterator[Server]:
     """A server in ``folder`` that this process enters as admin; tests that have no PostgreSQL skip, except in CI."""
     if programs() is None:
         assert "CI" not in os.environ, "CI needs postgresql"
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("a team's server (apt-get install postgresql)")
     with team_server(folder) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)

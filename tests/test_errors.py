@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from conftest import ROOT
+
+from mnist_gan import errors
 
 PROGRAM = "from mnist_gan.__main__ import run_as_program\nrun_as_program(lambda: print({!r}))"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -26,6 +30,22 @@ def test_a_reader_that_went_away_ends_the_program_quietly() -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", 'it\'s "$d" `e` \\', "Übung\nzwei", "-r"])
+def test_a_command_means_the_path_from_where_the_user_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    checkout, below = tmp_path / name, tmp_path / name / "docs/below"
+    below.mkdir(parents=True)
+    file = checkout / "models/x y"
+    monkeypatch.chdir(checkout)
+    for folder in (checkout, below, tmp_path):
+        monkeypatch.setattr(errors, "typed_in", folder)
+        typed = errors.command("printf", "%s", Path("models/x y")).strip("`")
+        shown = subprocess.run(["bash", "-c", typed], cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert (folder / shown).resolve() == file
+    assert errors.command("a", "$b", "it's") == "`a '$b' 'it'\"'\"'s'`"
 
 
 def test_without_the_environment_one_line_says_how_to_take_it() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_gan import stops
+from mnist_gan import errors, stops
 from mnist_gan.errors import UserError
 
 STAGES, COMMANDS = (
@@ -24,7 +24,7 @@ def run() -> None:
     name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name not in STAGES + COMMANDS:
         sys.exit(f"usage: python -m mnist_gan NAME; a stage: {', '.join(STAGES)}; a command: {', '.join(COMMANDS)}")
-    os.environ["MPLBACKEND"] = "agg"  # that of a notebook does not exist here
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own backend does not exist here
     sys.argv = [name, *arguments]
     try:
         module = importlib.import_module(f"mnist_gan.{'stages' if name in STAGES else 'commands'}.{name}")
@@ -35,6 +35,7 @@ def run() -> None:
         )
 
     def main() -> None:
+        errors.typed_in = Path.cwd()
         os.chdir(_checkout())
         module.main()
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -120,7 +120,8 @@ def load(path: Path = Path("params.yaml")) -> Config:
     try:
         content = YAML(typ="safe").load(path.read_text())
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): `git checkout {path}` restores it") from None
+        restore = command("git", "checkout", path)
+        raise UserError(f"{path} cannot be read ({error.strerror}): {restore} restores it") from None
     except Exception as error:  # ruamel.yaml fails in many ways beside its YAMLError
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     config = validate(Config, content)

@@ -1,17 +1,19 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there.
+
+What reads or writes tensors imports torch itself: that takes seconds, which a program without tensors need not wait.
+"""
 
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor, uint8
+from typing import TYPE_CHECKING, Any
 
 from mnist_gan.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def root() -> Path:
@@ -58,25 +60,30 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[float]]
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any] | None = None) -> None:
     """Write ``tensors`` and JSON ``about`` them, with a checksum of both; equal content gives equal bytes."""
+    from safetensors.torch import save
+
     contents = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     described = json.dumps({"sha256": _checksum(contents, about or {}), "about": about or {}}, sort_keys=True)
     # One entry of metadata: safetensors writes several in a random order.
-    write_atomically(path, safetensors.torch.save(contents, {"mnist_gan": described}))
+    write_atomically(path, save(contents, {"mnist_gan": described}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """What ``write_tensors`` wrote: the tensors, and what is to be known about them.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not as it was written.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     # Read once: safe_open opens the path twice, and another process may replace the file in between.
     content = path.read_bytes()
     try:
-        tensors = safetensors.torch.load(content)
+        tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         described = json.loads(header["__metadata__"]["mnist_gan"])
         if described["sha256"] != _checksum(tensors, described["about"]):
@@ -86,8 +93,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(str(error).splitlines()[0]) from None
 
 
-def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+def _checksum(tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> str:
     """SHA-256 of names, kinds, shapes and bytes, and of ``about``."""
+    from torch import uint8
+
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

@@ -20,7 +20,7 @@ RESULT = ("train", "ruler", "render", "evaluate")
 def inputs(stage: str, config: Config) -> dict[str, str]:
     """What ``stage`` depends on: parameters by key, as params.yaml may have them, and source files' SHA-256 by path.
 
-    Data are left out: they come from other stages, and whoever has read them knows them better than their files.
+    Data are left out: they come from other stages, and the caller has read them.
     """
     params = config.model_dump()
 

@@ -1,9 +1,9 @@
 """Stops: Ctrl-C, SIGTERM, a terminal that is hung up.
 
-A stop becomes a KeyboardInterrupt, wherever the program is. Within a library it may be lost: Python drops what is
-raised while an object is destroyed, and so does a bare ``except``. Or it comes out as another error, as it does of
-SQLite's functions that are written in Python. Therefore what goes on for long asks ``check``, and what makes a message
-or a state of an error has stops ``kept``.
+A stop raises KeyboardInterrupt wherever the program is. Inside a library it may get lost: Python drops an exception
+that is raised while an object is destroyed, and so does a bare ``except``. Or it turns into another error, as in
+SQLite's functions that are written in Python. So long loops call ``check``, and code that turns errors into messages
+or states runs within ``kept``.
 """
 
 import os
@@ -21,25 +21,25 @@ _asked = 0
 
 
 def leave_at_once() -> None:
-    """From now on a stop ends the process at once; for a program that has opened nothing yet."""
+    """Make a stop end the process at once, for a program that has opened nothing yet."""
     _handle(_leave)
 
 
 def interrupt() -> None:
-    """From now on the first stop raises KeyboardInterrupt, the second changes nothing, the third ends the process."""
+    """Make the first stop raise KeyboardInterrupt, the second do nothing, and the third end the process."""
     _handle(_interrupt)
     sys.unraisablehook = _say_unless_interrupted
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if a stop was sent, whatever became of its own."""
+    """Raise KeyboardInterrupt if a stop was sent, also if its own exception got lost."""
     if _asked:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the end if a stop was sent, whatever error a library made of it."""
+    """Raise KeyboardInterrupt at the end if a stop was sent, also if a library turned it into another error."""
     try:
         yield
     finally:
@@ -79,6 +79,6 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _say_unless_interrupted(dropped: "sys.UnraisableHookArgs") -> None:
-    """What Python says of an exception that it drops, but for that of a stop."""
+    """Print what Python prints of an exception that it drops, unless it is a stop."""
     if not isinstance(dropped.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(dropped)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import copy_store, mlflow_process, run_python
+from conftest import copy_store, mlflow_process, run_python, uri_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
@@ -35,7 +35,7 @@ def promote(folder: Path, *arguments: str) -> list[str]:
 
 
 def client_of(folder: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return MlflowClient(uri_of(folder))
 
 
 def run_of(folder: Path, variant: str, seed: int) -> Run:
@@ -143,7 +143,7 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
 
     with mlflow_process(
         *("models", "serve", "--model-uri", "models:/mnist-gan@champion", "--env-manager", "local"),
-        folder=store, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db",
+        folder=store, MLFLOW_TRACKING_URI=run_python("-m", "mnist_gan", "address", folder=store).stdout.strip(),
     ) as (uri, _):  # fmt: skip
 
         def ask(**rows: Any) -> tuple[int, Any]:

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import run_python
+from conftest import copy_store, run_python, uri_of
 from mlflow import MlflowClient
 
 from mnist_gan.commands.sweep import Trial, decide, outlook
 from mnist_gan.config import load
 from mnist_gan.tracking.run import TrackedRun
+
+NOWHERE = {"gan": {"device": "none"}, "dcgan": {"device": "none"}}
 
 
 def trial(name: str) -> Trial:
@@ -36,19 +38,31 @@ def test_an_experiment_without_its_run_makes_way() -> None:
 def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
     params = load()
     trials = [
-        Trial.of(params, {}, "gan", 5, 0),
-        Trial.of(params, {}, "gan", 6, 0),
-        Trial.of(params, {}, "gan", 5, 1),
-        Trial.of(params, {}, "dcgan", 5, 0),
+        Trial.of(params, NOWHERE, "gan", 5, 0),
+        Trial.of(params, NOWHERE, "gan", 6, 0),
+        Trial.of(params, NOWHERE, "gan", 5, 1),
+        Trial.of(params, NOWHERE, "dcgan", 5, 0),
     ]
     assert len({each.determinants for each in trials}) == 4
-    assert Trial.of(params, {}, "gan", 100, 0).determinants == Trial.of(params, {}, "gan", None, 0).determinants
+    assert (
+        Trial.of(params, NOWHERE, "gan", 100, 0).determinants == Trial.of(params, NOWHERE, "gan", None, 0).determinants
+    )
     assert trials[0].name.startswith("gan-5-seed0-")
     assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
 
 
+@pytest.mark.parametrize(("name", "sign"), [("w#x?y", "#"), ("Übung", "Ü")])
+def test_a_folder_that_dvc_cannot_queue_in_is_said(published: Path, tmp_path: Path, name: str, sign: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    copy_store(published, folder)
+    done = run_python("-m", "mnist_gan", "sweep", "--variants", "gan", folder=folder)
+    assert done.returncode == 1
+    assert done.stderr == f"error: DVC's queue does not work in a folder with {sign} in its path: rename {folder}\n"
+
+
 def test_before_it_trains_a_sweep_says_what_it_can_show_and_how_long_it_takes(published: Path) -> None:
-    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    client = MlflowClient(uri_of(published))
     runs = [TrackedRun(client, run) for run in client.search_runs(["1"])]
     said = outlook([trial("a"), trial("b")], runs, 5)
     assert re.fullmatch(

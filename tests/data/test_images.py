@@ -38,6 +38,16 @@ def test_fixed_latents_are_fixed() -> None:
     assert torch.equal(images.fixed_latents(5, 100), first)
 
 
+@pytest.mark.parametrize("end", [(3.0, 4.0), (6.0, 8.0), (-3.0, -4.0), (-6.0, -8.0)])
+def test_between_parallel_or_opposite_vectors_slerp_takes_the_line(end: tuple[float, float]) -> None:
+    """As all latent vectors of length one are."""
+    start, there = torch.tensor((3.0, 4.0)), torch.tensor(end)
+    path = images.slerp(start, there, 5)
+    torch.testing.assert_close(path[2], (start + there) / 2)
+    torch.testing.assert_close(path[[0, -1]], torch.stack([start, there]))
+    assert images.slerp(start[:1], there[:1], 5).isfinite().all()
+
+
 def test_slerp_keeps_the_length_and_the_ends() -> None:
     start, end = images.fixed_latents(2, 100)
     path: Tensor = images.slerp(start, end, 7)

@@ -10,6 +10,7 @@ import pytest
 from conftest import run_stage, set_params
 
 from mnist_gan.data.mnist import RAW, SHA256
+from mnist_gan.data.sources import from_mirror
 from mnist_gan.files import sha256
 
 
@@ -20,7 +21,7 @@ def mirror(mnist: Path) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            behaviour, name = self.path.strip("/").split("/")
+            _, behaviour, name = self.path.split("/")
             body = bodies[name]
             match behaviour:
                 case "missing":
@@ -48,6 +49,11 @@ def mirror(mnist: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+def test_a_mirror_may_end_in_a_slash(mirror: str) -> None:
+    """Object stores have no //train-images-idx3-ubyte.gz."""
+    assert {name: sha256(content) for name, content in from_mirror(f"{mirror}/good/").items()} == SHA256
 
 
 def raw_hashes(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RESULTS, copy_store, run_python, set_params
+from conftest import RESULTS, copy_store, run_python, set_params, uri_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from selenium.webdriver import Chrome
@@ -28,7 +28,7 @@ def compare(folder: Path, *arguments: str) -> "tuple[int, str, str]":
 
 
 def runs_in(folder: Path) -> list[Run]:
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(uri_of(folder))
     return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
 
 
@@ -108,7 +108,7 @@ def test_runs_by_name_and_by_filter(published: Path, tmp_path: Path) -> None:
 
 def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) -> None:
     copy_store(published, tmp_path)
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(uri_of(tmp_path))
     gan, other_gan, dcgan, _ = runs_in(tmp_path)
     twice = (gan.info.run_id, gan.data.tags["generator.sha256"], dcgan.info.run_id, dcgan.info.run_id)
     _, said, _ = compare(tmp_path, "--runs", *twice)
@@ -126,7 +126,7 @@ def test_only_other_seeds_are_further_evidence(published: Path, tmp_path: Path) 
 
 
 def test_a_training_that_went_on_from_another_is_no_seed_of_its_own(published: Path) -> None:
-    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    client = MlflowClient(uri_of(published))
     gan, other_gan, *_ = (TrackedRun(client, run) for run in runs_in(published))
     assert [group.label for group in configurations([gan, other_gan])] == ["gan"]
     other_gan.params["train.init_from"] = "0123456789ab"
@@ -134,7 +134,7 @@ def test_a_training_that_went_on_from_another_is_no_seed_of_its_own(published: P
 
 
 def test_a_label_names_what_differs_within_a_variant(published: Path) -> None:
-    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    client = MlflowClient(uri_of(published))
     gan, other_gan, dcgan, _ = (TrackedRun(client, run) for run in runs_in(published))
     dcgan.params["train.lr"] = "0.1"  # as a variant with a learning rate of its own has it
     assert [group.label for group in configurations([gan, other_gan, dcgan])] == ["gan, epochs 2", "dcgan, epochs 6"]
@@ -150,7 +150,7 @@ def test_a_label_names_what_differs_within_a_variant(published: Path) -> None:
 
 def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path) -> None:
     copy_store(published, tmp_path)
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(uri_of(tmp_path))
     client.set_tag(runs_in(tmp_path)[0].info.run_id, "ruler", "another")
     _, said, _ = compare(tmp_path)
     assert said.startswith("There is no verdict: the runs were measured differently")

@@ -1,19 +1,21 @@
 """dvc.yaml is the one list of what determines a result: nothing is missing from it, and nothing is too much."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import grimp
 import pytest
 from conftest import ROOT
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from mnist_gan import pipeline
 from mnist_gan.config import VARIANTS, Config, load
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-COMPUTING = [name for name in PIPELINE if name not in ("check", "publish")]
+COMPUTING = [name for name in PIPELINE if name not in ("check", "options", "publish")]
 OBSERVERS = ("mnist_gan.tracking", "mnist_gan.report")
 """They look on, and determine nothing: tests/training/test_trainer.py shows it."""
 
@@ -48,6 +50,14 @@ def modules(dep: str) -> str:
     return dep.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def test_dvc_would_write_dvc_yaml_as_it_is(tmp_path: Path) -> None:
+    """So that `dvc unfreeze` or `dvc stage add` changes what it is about, and no other line."""
+    copy = Path(shutil.copy(ROOT / "dvc.yaml", tmp_path))
+    with modify_yaml(str(copy)):
+        pass
+    assert copy.read_text() == (ROOT / "dvc.yaml").read_text()
+
+
 @pytest.mark.parametrize("stage", COMPUTING)
 def test_deps_are_what_a_stage_runs(imports: "grimp.ImportGraph", stage: str) -> None:
     deps = [dep for dep in PIPELINE[stage]["deps"] if dep.startswith("src/")]
@@ -77,6 +87,7 @@ def test_a_stage_is_its_file_and_its_section(stage: str) -> None:
     assert listed["cmd"] == f"PYTHONPATH=src python -m mnist_gan {stage}"
     sections = {
         "check": [],
+        "options": ["variants"],
         "publish": [],
         "ruler": ["evaluate.samples"],
         "train": ["train", "variants.${train.variant}"],

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import set_params
+from conftest import imported, set_params, uri_of
+from mlflow import MlflowClient
 from project import Project
 from ruamel.yaml import YAML
 
@@ -27,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project after its first ``dvc repro``, committed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        made = Project(tmp_path_factory.mktemp("project"))
+        made = Project(tmp_path_factory.mktemp("project") / """a b'c $d "e\"""")
         made.run("dvc", "repro")
         made.commit("first result")
         yield made
@@ -59,15 +60,55 @@ def test_a_second_repro_changes_nothing(project: Project) -> None:
     assert len(project.runs()) == 1
 
 
+def test_what_finds_nothing_to_do_imports_neither_torch_nor_mlflow(project: Project) -> None:
+    for stage in ("check", "publish"):
+        said, packages = imported(stage, project.folder)
+        assert not {"mlflow", "torch"} & packages
+        assert ("(up to date)" in said) == (stage == "publish")
+
+
+def delete_run(project: Project) -> None:
+    client = MlflowClient(uri_of(project.folder))
+    client.delete_run(project.runs()[-1].info.run_id)
+
+
+def unfinished(project: Project) -> None:
+    folder = project.folder / ".unfinished/0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "training.json").write_text("{}")
+
+
+def picture(project: Project) -> None:
+    with (project.folder / "plots/samples.png").open("ab") as file:
+        file.write(b"other")
+
+
+def editor(project: Project) -> None:
+    comment(project.folder / "src/mnist_gan/report/summary.py")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(unfinished, "up to date"), (editor, "up to date"), (picture, "completed"), (delete_run, "recreated")],
+)
+def test_what_may_change_a_run_is_looked_at(project: Project, change: Callable[[Project], None], said: str) -> None:
+    change(project)
+    printed, packages = imported("publish", project.folder)
+    assert {"mlflow", "torch"} <= packages
+    assert f"({said})" in printed
+    shutil.rmtree(project.folder / ".unfinished/0123456789abcdef", ignore_errors=True)
+    project.run("git", "checkout", ".")
+    project.run("dvc", "checkout")
+    project.run("dvc", "repro")
+
+
 @pytest.mark.parametrize(
     ("edited", "stale"),
     [
         ("tracking/run.py", set()),
         ("report/summary.py", set()),
-        ("progress.py", set()),
-        ("compare.py", set()),
-        ("sweep.py", set()),
-        ("promote.py", set()),
+        ("report/progress.py", set()),
+        ("commands/sweep.py", set()),
         ("variants/gan.py", set()),
         ("variants/squares.py", {"train", "render", "evaluate"}),
         ("training/engine.py", {"train", "render", "evaluate"}),

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_python, run_stage, set_params, start, wait_for_a_checkpoint
+from conftest import ROOT, run_python, run_stage, set_params, start, uri_of, wait_for_a_checkpoint
 from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -23,7 +23,7 @@ STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def runs(folder: Path) -> list[Run]:
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(uri_of(folder))
     return list(client.search_runs(["1"], order_by=["attributes.start_time ASC"]))
 
 
@@ -239,7 +239,7 @@ run_as_program(lambda: put_in_place(folder))
     assert [path.name for path in Path("models").iterdir() if path.name[0] == "."] == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may enter namespaces")
+@pytest.mark.skipif(os.getuid() != 0, reason="a training in a container (only root may enter namespaces)")
 def test_alive_is_who_holds_the_lock_whatever_name_the_machine_has(small: Path) -> None:
     """As a command on the host sees a training in a container."""
     training = long_training(small)
@@ -296,7 +296,7 @@ def test_publishing_that_is_killed_anywhere_is_completed_by_the_next(small: Path
         assert process.returncode == 0, errors
     (run,) = runs(small)
     assert run.info.status == "FINISHED"
-    client = MlflowClient(f"sqlite:///{small}/mlflow.db")
+    client = MlflowClient(uri_of(small))
     models = client.search_logged_models(["1"], f"source_run_id = '{run.info.run_id}'")
     assert sorted(str(model.name) for model in models) == ["gan-epoch-0001", "gan-epoch-0002"]
     assert run.outputs

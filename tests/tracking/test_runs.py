@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import RESULT, ROOT, run_python, run_stage, set_params
+from conftest import RESULT, ROOT, imported, run_python, run_stage, set_params, uri_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mnist_gan.files import sha256
+from mnist_gan.tracking.address import without_secrets
 from mnist_gan.training import generators
 
 RECORD = ("loss_g", "loss_d", "d_real", "d_fake")
@@ -86,7 +87,7 @@ def check_whole(client: MlflowClient, run: Run, folder: Path) -> None:
 
 def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
     run_all(small)
-    uri = f"sqlite:///{small}/mlflow.db"
+    uri = uri_of(small)
     client, (run,) = runs_in(uri)
     check_whole(client, run, small)
     assert "recreated" not in run.data.tags
@@ -123,7 +124,7 @@ def test_a_run_is_whole_live_and_recreated(small: Path) -> None:
 
 def test_checkpoints_open_as_models(small: Path) -> None:
     run_all(small)
-    uri = f"sqlite:///{small}/mlflow.db"
+    uri = uri_of(small)
     client, (run,) = runs_in(uri)
     mlflow.set_tracking_uri(uri)
     (model,) = client.search_logged_models([run.info.experiment_id], "name = 'gan-epoch-0002'")
@@ -145,7 +146,7 @@ def test_checkpoints_open_as_models(small: Path) -> None:
 def test_a_checkpoint_opens_without_this_package(small: Path) -> None:
     """It is an exported program: nothing is unpickled, and nothing of this package is imported."""
     run_all(small)
-    (model,) = MlflowClient(f"sqlite:///{small}/mlflow.db").search_logged_models(["1"], "name = 'gan-epoch-0002'")
+    (model,) = MlflowClient(uri_of(small)).search_logged_models(["1"], "name = 'gan-epoch-0002'")
     program = f"""
 import sys, mlflow.pytorch, torch
 def refuse(event, _):
@@ -169,7 +170,7 @@ def test_the_example_of_the_docs_opens_a_checkpoint(small: Path) -> None:
 def test_a_result_made_again_is_tagged_as_reproduction(small: Path) -> None:
     for _ in range(2):
         run_all(small)
-    client, (first, second) = runs_in(f"sqlite:///{small}/mlflow.db")
+    client, (first, second) = runs_in(uri_of(small))
     assert first.data.tags["generator.sha256"] == second.data.tags["generator.sha256"]
     assert second.data.tags["reproduces"] == first.info.run_id
     assert "reproduces" not in first.data.tags
@@ -191,7 +192,7 @@ def test_a_finished_training_goes_on_to_more_epochs(small: Path) -> None:
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, continued.state_dict()[name])
     assert len(generators.read_training()["losses"]) == 48
-    client, (*_, run) = runs_in(f"sqlite:///{small}/mlflow.db")
+    client, (*_, run) = runs_in(uri_of(small))
     assert run.data.tags["init_from"] == "two-epochs"
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss_g")] == [*range(1, 49)]
 
@@ -234,7 +235,7 @@ def test_a_start_that_does_not_fit_is_refused(small: Path) -> None:
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
         assert generators.content_hash() == before
-    assert {run.info.status for run in runs_in(f"sqlite:///{small}/mlflow.db")[1]} <= {"FINISHED", "FAILED"}
+    assert {run.info.status for run in runs_in(uri_of(small))[1]} <= {"FINISHED", "FAILED"}
 
 
 @pytest.mark.parametrize(
@@ -253,6 +254,32 @@ def test_a_store_that_cannot_be_reached_is_said_before_training(small: Path, uri
     assert done.stderr.startswith(f"error: MLflow at {uri} cannot be used: {said}")
     assert done.stderr.count("\n") == 1
     assert not (small / "models/generator").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://127.0.0.1:9", "[Errno 111] Connection refused"),
+        ("http://me:secret@no-such-host.invalid", "[Errno -"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:9/mlflow", "(psycopg2.OperationalError) connection to server"),
+        ("http://[::1", ""),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_said_before_anything_runs(workspace: Path, uri: str, said: str) -> None:
+    done = run_stage("check", workspace, MLFLOW_TRACKING_URI=uri)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: MLflow at {without_secrets(uri)} cannot be used: {said}"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_answers_is_not_in_the_way(
+    workspace: Path, server: tuple[str, "subprocess.Popen[bytes]"]
+) -> None:
+    """Whatever it answers: one behind a prefix has no such page."""
+    uri, _ = server
+    for address in (uri, f"{uri}/prefix/"):
+        done = run_stage("check", workspace, MLFLOW_TRACKING_URI=address)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_silent_server_is_given_up_in_time(small: Path) -> None:
@@ -279,3 +306,6 @@ def test_a_server_gets_the_whole_run(small: Path, server: tuple[str, "subprocess
     client, (run,) = runs_in(uri)
     check_whole(client, run, small)
     assert not (small / "mlflow.db").exists()
+    said, packages = imported("publish", small, MLFLOW_TRACKING_URI=uri)
+    assert "(up to date)" in said
+    assert not {"mlflow", "torch"} & packages

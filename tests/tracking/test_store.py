@@ -7,13 +7,22 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import alembic.command
 import pytest
-from conftest import RESULT, mlflow_process, run_python, run_stage, set_params, start
+from alembic.script import ScriptDirectory
+from conftest import ODD, RESULT, mlflow_process, paste, run_python, run_stage, set_params, start, uri_of
 from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.store.db.utils import _get_alembic_config as alembic_config
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.file_utils import local_file_uri_to_path
+from sqlalchemy import create_engine
 
 from mnist_gan.tracking.address import Address, without_secrets
 from mnist_gan.training import generators
@@ -30,27 +39,28 @@ def make_result(folder: Path, **environment: str) -> None:
 
 @pytest.fixture
 def checkout(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of ``published``, with the files of its last result; it is the current folder."""
-    folder = tmp_path / "checkout"
+    """A copy of ``published`` in a folder with an ODD name, with the files of its last result; the current folder."""
+    folder = tmp_path / ODD
     shutil.copytree(published, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return folder
 
 
 def test_a_checkout_takes_its_store_with_it(checkout: Path) -> None:
-    there = checkout.rename(checkout.with_name("Übung #1's 100%"))
+    there = checkout.rename(checkout.with_name("Übung #1's?\nwhat"))
     assert "(up to date)" in run_stage("publish", there).stdout
-    client = MlflowClient(f"sqlite:///{there}/mlflow.db")
+    client = MlflowClient(uri_of(there))
     found = client.search_runs(["1"])
     assert len(found) == 4
     for run in found:
-        assert run.info.artifact_uri.startswith(str(there))
+        assert run.info.artifact_uri.startswith(there.as_uri())
         assert Path(client.download_artifacts(run.info.run_id, "plots/samples.png")).stat().st_size > 1000
     models = client.search_logged_models(["1"])
     assert len(models) == 8
     for model in models:
-        assert Path(model.artifact_location).is_relative_to(there)
-        assert Path(model.artifact_location, "MLmodel").exists()
+        location = Path(local_file_uri_to_path(model.artifact_location))
+        assert location.is_relative_to(there)
+        assert (location / "MLmodel").exists()
 
     with (there / "plots/samples.png").open("ab") as picture:
         picture.write(b"other")
@@ -60,18 +70,19 @@ def test_a_checkout_takes_its_store_with_it(checkout: Path) -> None:
 
 def last(folder: Path) -> str:
     """The id of the folder's newest run."""
-    return str(runs(f"sqlite:///{folder}/mlflow.db")[-1].info.run_id)
+    return str(runs(uri_of(folder))[-1].info.run_id)
 
 
 @pytest.mark.parametrize(
     ("uri", "meant"),
     [
-        ("", "sqlite:////checkout/mlflow.db"),
-        ("sqlite:///other.db", "sqlite:////checkout/other.db"),
-        ("sqlite:////abs/other.db", "sqlite:////abs/other.db"),
-        ("sqlite:///other.db?timeout=9", "sqlite:////checkout/other.db?timeout=9"),
-        ("runs", "file:///checkout/runs"),
-        ("./runs", "file:///checkout/runs"),
+        ("", "sqlite+pysqlite:////check%3Fout/mlflow.db"),
+        ("sqlite:///other.db", "sqlite+pysqlite:////check%3Fout/other.db"),
+        ("sqlite:////abs/other.db", "sqlite+pysqlite:////abs/other.db"),
+        ("sqlite:////abs/o%3Fther.db", "sqlite+pysqlite:////abs/o%3Fther.db"),
+        ("sqlite:///other.db?timeout=9", "sqlite+pysqlite:////check%3Fout/other.db?timeout=9"),
+        ("runs", "file:///check%3Fout/runs"),
+        ("./runs", "file:///check%3Fout/runs"),
         ("file:///abs/runs", "file:///abs/runs"),
         ("http://host:5000/", "http://host:5000"),
         ("https://host/prefix/", "https://host/prefix"),
@@ -81,7 +92,7 @@ def last(folder: Path) -> str:
     ],
 )
 def test_an_address_means_one_thing_everywhere(uri: str, meant: str) -> None:
-    address = Address.of(uri, Path("/checkout"))
+    address = Address.of(uri, Path("/check?out"))
     assert address.uri == meant
     assert "secret" not in without_secrets(address.uri)
     if "%40" in uri:
@@ -120,19 +131,18 @@ def test_outside_of_a_checkout_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_deleted_experiment_is_said_with_what_brings_it_back(checkout: Path) -> None:
-    MlflowClient(f"sqlite:///{checkout}/mlflow.db").delete_experiment("1")
+    MlflowClient(uri_of(checkout)).delete_experiment("1")
     for stage in ("train", "publish"):
         done = run_stage(stage, checkout)
         assert done.returncode == 1
         assert done.stderr.startswith("error: the experiment mnist-gan was deleted in MLflow: `")
         assert done.stderr.count("\n") == 1
-    command = done.stderr.split("`")[1].replace(" mlflow ", f" {sys.executable} -m mlflow ")
-    subprocess.run(command, shell=True, check=True, cwd=checkout, capture_output=True)
+    paste(done.stderr, checkout)
     assert "(up to date)" in run_stage("publish", checkout).stdout
 
 
 def test_a_deleted_champion_makes_room_for_another(checkout: Path) -> None:
-    uri = f"sqlite:///{checkout}/mlflow.db"
+    uri = uri_of(checkout)
     client = MlflowClient(uri)
     assert "is champion: there was none before" in run_stage("promote", checkout).stdout
     champion = client.get_model_version_by_alias("mnist-gan", "champion").run_id
@@ -148,7 +158,7 @@ def test_a_deleted_champion_makes_room_for_another(checkout: Path) -> None:
 
 def test_another_ruler_is_named(checkout: Path) -> None:
     def ruler() -> str:
-        return runs(f"sqlite:///{checkout}/mlflow.db")[-1].data.tags["ruler"]
+        return runs(uri_of(checkout))[-1].data.tags["ruler"]
 
     before = ruler()
     set_params(checkout, evaluate__seed=5)
@@ -167,28 +177,102 @@ def test_a_store_that_fails_in_the_middle_is_one_line(checkout: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("version", ["0a8213491aaa", "of-the-future"])
-def test_a_store_of_another_mlflow_is_one_line(checkout: Path, version: str) -> None:
-    with sqlite3.connect(checkout / "mlflow.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = ?", (version,))
+def test_a_store_of_an_older_mlflow_is_said_with_what_upgrades_it(checkout: Path) -> None:
+    (checkout / "mlflow.db").unlink()
+    first = create_engine(uri_of(checkout))
+    InitialBase.metadata.create_all(first)
+    first.dispose()
+    script = alembic_config(uri_of(checkout))
+    before = ScriptDirectory.from_config(script).get_revision("head").down_revision
+    assert isinstance(before, str)
+    alembic.command.upgrade(script, before)
     done = run_stage("publish", checkout)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: MLflow at mlflow.db cannot be used: ")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the store is of another MLflow: ")
     assert done.stderr.count("\n") == 1
+    paste(done.stderr, checkout)
+    assert "(recreated)" in run_stage("publish", checkout).stdout
 
 
 def test_a_database_that_the_ui_made_first_is_used(checkout: Path) -> None:
     """As by `make ui` before the first training: MLflow's tables, and no experiment of ours."""
     for path in (checkout / "mlflow.db", checkout / "mlruns"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    MlflowClient(f"sqlite:///{checkout}/mlflow.db").search_experiments()
+    SqlAlchemyStore(uri_of(checkout), (checkout / "mlruns").as_uri())
     assert "(recreated)" in run_stage("publish", checkout).stdout
-    (run,) = runs(f"sqlite:///{checkout}/mlflow.db")
-    assert run.info.artifact_uri.startswith(str(checkout))
+    (run,) = runs(uri_of(checkout))
+    assert run.info.artifact_uri.startswith(checkout.as_uri())
+
+
+def model_of(version: ModelVersion) -> str:
+    """The id of the LoggedModel that it was made of."""
+    return str(version.source).removeprefix("models:/")
+
+
+def without_files(client: MlflowClient, version: ModelVersion) -> None:
+    shutil.rmtree(local_file_uri_to_path(client.get_logged_model(model_of(version)).artifact_location))
+
+
+def without_model(client: MlflowClient, version: ModelVersion) -> None:
+    """As the UI deletes it, and `mlflow gc` after that."""
+    without_files(client, version)
+    client.delete_logged_model(model_of(version))
+
+
+@pytest.mark.parametrize("lose", [without_files, without_model])
+def test_a_champion_that_cannot_be_loaded_is_registered_anew(
+    checkout: Path, lose: Callable[[MlflowClient, ModelVersion], None]
+) -> None:
+    client = MlflowClient(uri_of(checkout))
+    assert "is champion: there was none before" in run_stage("promote", checkout).stdout
+    before = client.get_model_version_by_alias("mnist-gan", "champion")
+    lose(client, before)
+    said = run_stage("promote", checkout)
+    assert said.stdout.splitlines()[0] == "the champion could not be loaded: it is version 2 now", said.stderr
+    assert "it is the champion already" in said.stdout
+    after = client.get_model_version_by_alias("mnist-gan", "champion")
+    assert (str(after.version), after.run_id) == ("2", before.run_id)
+    loads = "import mlflow; print(mlflow.pyfunc.load_model('models:/mnist-gan@champion').predict([{'seed': 1}]).shape)"
+    done = run_python("-c", loads, folder=checkout, MLFLOW_TRACKING_URI=uri_of(checkout))
+    assert done.stdout == "(1, 1)\n", done.stderr
+    assert "could not" not in run_stage("promote", checkout).stdout
+
+
+def test_a_champion_whose_generator_is_lost_makes_room_for_the_best_of_the_others(checkout: Path) -> None:
+    client = MlflowClient(uri_of(checkout))
+    assert run_stage("promote", checkout).returncode == 0
+    before = client.get_model_version_by_alias("mnist-gan", "champion")
+    without_files(client, before)
+    assert before.run_id
+    shutil.rmtree(local_file_uri_to_path(client.get_run(before.run_id).info.artifact_uri))
+    shutil.rmtree(checkout / "models/generator")
+    said = run_stage("promote", checkout)
+    assert " is lost: neither its model nor its generator can be read" in said.stdout.splitlines()[0], said.stderr
+    assert "passed over: generator.safetensors of run " in said.stdout
+    assert "is champion: there was none before" in said.stdout
+    after = client.get_model_version_by_alias("mnist-gan", "champion")
+    assert after.run_id != before.run_id
+
+
+def test_an_alias_or_a_model_that_was_taken_away_is_given_anew(checkout: Path) -> None:
+    client = MlflowClient(uri_of(checkout))
+    assert run_stage("promote", checkout).returncode == 0
+    first = client.get_model_version_by_alias("mnist-gan", "champion")
+    other = client.create_run("0").info.run_id
+    foreign = client.create_model_version("mnist-gan", source="file:///elsewhere", run_id=other)
+    client.set_registered_model_alias("mnist-gan", "champion", foreign.version)
+    said = run_stage("promote", checkout).stdout
+    assert said.startswith(f"version {foreign.version}, which had the alias, is of no run here")
+    assert client.get_model_version_by_alias("mnist-gan", "champion").version == first.version
+
+    client.delete_model_version("mnist-gan", str(first.version))
+    assert "is champion: there was none before" in run_stage("promote", checkout).stdout
+    client.delete_registered_model("mnist-gan")
+    assert "is champion: there was none before" in run_stage("promote", checkout).stdout
 
 
 def test_a_champion_that_cannot_be_looked_up_is_not_taken_for_gone(checkout: Path) -> None:
-    uri = f"sqlite:///{checkout}/mlflow.db"
+    uri = uri_of(checkout)
     assert run_stage("promote", checkout).returncode == 0
     before = MlflowClient(uri).get_model_version_by_alias("mnist-gan", "champion").run_id
     with sqlite3.connect(checkout / "mlflow.db") as database:

@@ -20,6 +20,9 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.ui import WebDriverWait
 from server import Server, database, programs, used_by_admin
 
+from mnist_gan.tracking.address import Address
+from mnist_gan.tracking.glance import is_published
+
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -90,6 +93,13 @@ def test_compare_and_promote_work_and_say_no_secret(team: Server, checkouts: dic
     assert f'href="{team.uri}/#/experiments/' in page
 
 
+def test_what_is_published_is_seen_by_one_request_with_an_account(team: Server, checkouts: dict[str, Path]) -> None:
+    run = published(team)[0]
+    for user, tag, knows in (("ada", "published", True), ("ada", "ruler", False), ("nobody", "published", False)):
+        store = Address.of(as_user(team, user)["MLFLOW_TRACKING_URI"], Path())
+        assert is_published(store, run.info.run_id, run.data.tags[tag]) == knows
+
+
 def test_a_wrong_password_is_one_line_without_it(team: Server, checkouts: dict[str, Path]) -> None:
     uri = team.uri.replace("//", "//ada:wrong-secret@")
     done = run_stage("publish", checkouts["ada"], MLFLOW_TRACKING_URI=uri)
@@ -126,7 +136,7 @@ def test_the_browser_asks_who_one_is_and_shows_the_runs(
 def test_two_first_starts_at_once_in_a_database(small_inputs: Path, tmp_path: Path) -> None:
     """Without a server before it: MLflow makes its tables in each process."""
     if programs() is None:
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("a team's server (apt-get install postgresql)")
     with database(tmp_path / "postgres") as (uri, password):
         processes = []
         for seed in (0, 1):

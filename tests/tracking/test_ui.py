@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import mlflow_process
+from conftest import mlflow_process, uri_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from selenium.webdriver import Chrome
@@ -24,15 +25,29 @@ SECTIONS = ("train", "validation", "judge", "autoencoder", "best")
 @pytest.fixture(scope="module")
 def ui(published: Path) -> Iterator[str]:
     """The address of the experiment's runs."""
-    store = f"sqlite:///{published}/mlflow.db"
-    with mlflow_process("server", "--workers", "1", "--backend-store-uri", store, folder=published) as (uri, _):
+    with mlflow_process("ui", folder=published, program="mnist_gan") as (uri, _):
         yield f"{uri}/#/experiments/1/runs"
+
+
+def test_the_command_says_where_to_look_and_starts_few_processes(
+    published: Path, browser: Chrome, tmp_path: Path
+) -> None:
+    log = tmp_path / "said"
+    with mlflow_process("ui", folder=published, program="mnist_gan", log=str(log)) as (uri, process):
+        said = [line.rsplit(maxsplit=1) for line in log.read_text().splitlines() if uri in line]
+        addresses = {name: address for name, address in said if address.startswith(f"{uri}/#")}
+        assert list(addresses) == [view.TITLE, "dcgan 6 epochs seed 1"]
+        for address in addresses.values():
+            browser.get("about:blank")
+            browser.get(address)
+            wait_for(browser, "dcgan 6 epochs seed 1")
+        assert len(psutil.Process(process.pid).children(recursive=True)) <= 3
 
 
 @pytest.fixture(scope="module")
 def pair(published: Path) -> list[Run]:
     """A GAN and a DCGAN."""
-    client = MlflowClient(f"sqlite:///{published}/mlflow.db")
+    client = MlflowClient(uri_of(published))
     return list(client.search_runs(["1"], "params.`train.seed` = '0'", order_by=["params.`train.variant`"]))
 
 

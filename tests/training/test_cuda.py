@@ -15,7 +15,7 @@ from mnist_gan.training.engine import Engine
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="what a GPU computes (torch finds none)"),
 ]
 BATCH = 64
 FULL, REST = 16, 1  # steps of an epoch of 1,040 images

@@ -63,7 +63,7 @@ def test_the_page_of_a_gpu(small: Path) -> None:
 
 def test_a_section_that_fails_is_said_and_the_others_go_on(small: Path) -> None:
     if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+        pytest.skip("a machine without a GPU (this one has one)")
     done = gpu_check(small, "--variants", "gan", "--only", "machine", "steps")
     assert done.returncode == 1
     assert done.stdout.count("**Failed**: UserError: torch cannot use the GPU") == 2

@@ -12,8 +12,10 @@ import pytest
 import torch
 from conftest import ROOT, run_stage, set_params
 
+from mnist_gan.config import VARIANTS, load
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
+from mnist_gan.training.engine import hardware_for
 from mnist_gan.training.hardware import Hardware, memory_named
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -34,6 +36,15 @@ def test_every_processor_has_a_name_and_a_precision(
     assert chosen.reason
 
 
+def test_auto_takes_bfloat16_but_where_the_variant_is_surer_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: AMX)
+    shared = load(ROOT / "params.yaml").train.model_copy(update={"device": "cpu"})
+    chosen = {name: hardware_for(shared.model_copy(update={"variant": name})).precision for name in VARIANTS}
+    assert chosen == dict.fromkeys(VARIANTS, "bfloat16") | {"gan": "float32"}
+    asked = shared.model_copy(update={"variant": "gan", "precision": "bfloat16"})
+    assert hardware_for(asked).precision == "bfloat16"
+
+
 def test_precision_is_what_was_asked_for() -> None:
     for precision in ("float32", "bfloat16"):
         assert hardware.choose("cpu", precision).precision == precision
@@ -41,7 +52,7 @@ def test_precision_is_what_was_asked_for() -> None:
 
 def test_cuda_without_a_gpu_is_refused(small: Path) -> None:
     if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+        pytest.skip("a machine without a GPU (this one has one)")
     with pytest.raises(UserError, match="torch cannot use the GPU"):
         hardware.choose("cuda", "auto")
     set_params(small, train__device="cuda")
@@ -56,7 +67,7 @@ def test_cuda_without_a_gpu_is_refused(small: Path) -> None:
 def test_a_gpu_that_torch_cannot_use_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system counts one whose driver is older than torch's CUDA."""
     if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+        pytest.skip("a machine without a GPU (this one has one)")
     assert hardware.choose("auto", "auto").device.type == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="torch cannot use the GPU"):
@@ -124,5 +135,5 @@ def test_a_containers_quota_is_seen() -> None:
     command = ["unshare", "--mount", "sh", "-c", script, sys.executable, program]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip("only root may make a mount namespace")
+        pytest.skip("a quota of processors (only root may make a mount namespace)")
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, engine_of, run_stage, set_params
+from conftest import ROOT, engine_of, run_stage, set_params, uri_of
 from mlflow import MlflowClient
 
 from mnist_gan import config
@@ -90,7 +90,7 @@ def test_a_loss_that_is_not_finite_fails_the_run(small: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert not generators.FINAL.exists()
-    (run,) = MlflowClient(f"sqlite:///{small}/mlflow.db").search_runs(["1"])
+    (run,) = MlflowClient(uri_of(small)).search_runs(["1"])
     assert run.info.status == "FAILED"
 
 
@@ -163,7 +163,7 @@ def test_who_looks_on_determines_nothing(small: Path, variant: str) -> None:
         outs.append({path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()})
     assert len(outs[0]) >= 5
     assert outs[0] == outs[1]
-    assert len(MlflowClient(f"sqlite:///{small}/mlflow.db").search_runs(["1"])) == 1
+    assert len(MlflowClient(uri_of(small)).search_runs(["1"])) == 1
 
 
 def test_a_training_opens_with_what_it_runs_on(small: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import AS_A_USER, ROOT, run_stage, set_params, start
+from conftest import AS_A_USER, ROOT, paste, run_stage, set_params, start, uri_of
 from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -40,7 +40,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def runs(folder: Path) -> tuple[MlflowClient, list[Run]]:
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(uri_of(folder))
     return client, client.search_runs(["1"], order_by=["attributes.start_time ASC"])
 
 
@@ -128,6 +128,9 @@ def test_a_damaged_state_is_one_line(small: Path) -> None:
     assert done.stderr.startswith(f"error: {state.parent} is damaged")
     assert "Traceback" not in done.stderr
     assert not generators.FINAL.exists()
+    others = sorted(path.name for path in small.parent.rglob("*") if state.parent not in (path, *path.parents))
+    assert paste(done.stderr, small) == f"rm -r .unfinished/{state.parent.name}"
+    assert sorted(path.name for path in small.parent.rglob("*")) == others
 
 
 def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
@@ -152,6 +155,8 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
     _, errors = training.communicate()
     assert "going on after step" in errors
     assert "is not taken up" not in errors
+    paste(message.partition("goes on with it, ")[2], small)
+    assert not folder.exists()
 
 
 def test_another_variant_or_a_damaged_state_does_not_stand_in_the_way(small: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mnist_gan import stops
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.report.progress import duration
 
 if TYPE_CHECKING:
@@ -45,20 +45,20 @@ git config user.name mnist-gan
 git config user.email mnist-gan@localhost
 """
 """Makes the current folder a checkout of the commit, with the changes that were not committed."""
-ENVIRONMENT = (
+ENVIRONMENTS = (
     CHECKOUT
     + """
 PYTHONPATH=src python -c '
 import json
 from mnist_gan import config
+from mnist_gan.commands.sweep import environments_here
 from mnist_gan.training import hardware
-options = config.load().train
 hardware.configure()
-print(json.dumps(hardware.choose(options.device, options.precision).environment))
+print(json.dumps(environments_here(config.load())))
 '
 """
 )
-"""Prints what determines a result beside data, parameters and code, as JSON."""
+"""Prints what determines a result beside data, parameters and code, by variant, as JSON."""
 TRAINING = (
     CHECKOUT
     + """
@@ -115,11 +115,11 @@ class Cluster:
         self._work = ray.put(Work(bundle(tree), workspace, settings))
         self._gpus = gpus
 
-    def environment(self) -> dict[str, str]:
-        """What determines a result beside data, parameters and code, on a worker."""
+    def environments(self) -> dict[str, dict[str, str]]:
+        """What determines a result beside data, parameters and code, on a worker, by variant."""
         import ray
 
-        (task,) = self._submit(ENVIRONMENT, {"environment": ()})
+        (task,) = self._submit(ENVIRONMENTS, {"environments": ()})
         try:
             return dict(json.loads(ray.get(task)))
         except ray.exceptions.RayError as error:
@@ -217,8 +217,9 @@ def working_tree() -> tuple[str, str]:
     """
     if git("rev-parse", "--is-shallow-repository") == "true":
         raise UserError("this clone is shallow, and no bundle can be made of it: `git fetch --unshallow`")
-    if unknown := git("ls-files", "--others", "--exclude-standard", "src", "dvc.lock"):
-        raise UserError(f"git does not know {unknown.splitlines()[0]}, which the workers need: `git add` it")
+    if unknown := git("ls-files", "-z", "--others", "--exclude-standard", "src", "dvc.lock"):
+        path, *_ = unknown.split("\0")
+        raise UserError(f"git does not know {path}, which the workers need: {command('git', 'add', Path(path))}")
     commit = git("rev-parse", "HEAD")
     if changes := git("diff", "--name-only", "HEAD"):
         print(f"uncommitted, and taken to the workers: {', '.join(changes.splitlines())}", flush=True)

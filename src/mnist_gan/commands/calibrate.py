@@ -113,7 +113,7 @@ def digit_kept(digit: int, part: float) -> Callable[[Material], Tensor]:
 
 
 def one_kind(digit: int) -> Callable[[Material], Tensor]:
-    """Unseen images, those of a digit replaced by the tenth of them that is nearest to one in pixels."""
+    """Unseen images, those of one digit replaced by the tenth of them that is nearest to one image in pixels."""
 
     def make(given: Material) -> Tensor:
         images, rows = given.unseen.images.clone(), (given.unseen.labels == digit).nonzero().squeeze(1)

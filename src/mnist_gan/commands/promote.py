@@ -21,12 +21,11 @@ def main() -> None:
     options = parser().parse_args()
     store = connect()
     with store_failures_in_one_line():
-        holder = registry.champion(store)
-        if options.run:
-            (candidate,) = store.named([options.run])
-        else:
-            candidate = best(store.published(), holder)
-        version = registry.register(store, candidate)
+        holder, trouble = registry.champion(store)
+        if trouble:
+            print(trouble)
+        ranked = store.named([options.run]) if options.run else by_distance(store.published(), holder)
+        candidate, version = registry.register_first(store, ranked)
         print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
         promoted, reason = decide(candidate, holder)
         if promoted:
@@ -41,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def best(published: Sequence[TrackedRun], holder: TrackedRun | None) -> TrackedRun:
-    """The run nearest to the validation images, of those that were measured as ``holder`` was.
+def by_distance(published: Sequence[TrackedRun], holder: TrackedRun | None) -> list[TrackedRun]:
+    """The runs that were measured as ``holder`` was, the nearest to the validation images first.
 
     Raises:
         UserError: there is no run, or there is no holder and runs were measured differently.
@@ -56,7 +55,7 @@ def best(published: Sequence[TrackedRun], holder: TrackedRun | None) -> TrackedR
         )
     if not measured_alike(comparable):
         raise UserError("the runs were measured differently, so that none is the best: name one with --run")
-    return min(comparable, key=lambda run: run.metrics[VALIDATION])
+    return sorted(comparable, key=lambda run: run.metrics[VALIDATION])
 
 
 def decide(candidate: TrackedRun, holder: TrackedRun | None) -> tuple[bool, str]:

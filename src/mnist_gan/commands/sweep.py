@@ -22,7 +22,7 @@ import psutil
 from mnist_gan import config, pipeline
 from mnist_gan.commands._cluster import Cluster, connected
 from mnist_gan.config import VARIANTS, Config
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.quality.verdict import SEEDS, smallest_ratio
 from mnist_gan.report import page
 from mnist_gan.report.configurations import configurations
@@ -31,11 +31,16 @@ from mnist_gan.tracking.published import measured_alike
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import Store, connect, store_failures_in_one_line
 from mnist_gan.training import hardware
+from mnist_gan.training.engine import hardware_for
 
+Environments = Mapping[str, Mapping[str, str]]
+"""What determines a training's result beside data, parameters and code, by variant."""
 STATES = ("Failed", "Success", "Queued", "Running")
 """Of DVC's experiments."""
 KILLS = 5
 """So often DVC is told to give up what a killed worker left: a process that still lives needs two."""
+DEATHS = 2
+"""So often the queue's worker may die with no training finished in between, before the trainings count as failed."""
 WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
 
@@ -56,9 +61,9 @@ def main() -> None:
     store = connect()
     with connected(options.cluster) if options.cluster else nullcontext(), store_failures_in_one_line():
         workers = workers_for(store, options) if options.cluster else None
-        environment = workers.environment() if workers else environment_here(params)
+        environments = workers.environments() if workers else environments_here(params)
         trials = [
-            Trial.of(params, environment, variant, epochs, seed) for seed in seeds for variant, epochs in variants
+            Trial.of(params, environments, variant, epochs, seed) for seed in seeds for variant, epochs in variants
         ]
         print(outlook(trials, store.published(), len(seeds)), flush=True)
         reasons = train_on(workers, trials, store) if workers else train_here(options.jobs, trials, store)
@@ -147,11 +152,11 @@ class Trial:
     """Variant and epochs."""
 
     @classmethod
-    def of(cls, params: Config, environment: Mapping[str, str], variant: str, epochs: int | None, seed: int) -> "Trial":
+    def of(cls, params: Config, environments: Environments, variant: str, epochs: int | None, seed: int) -> "Trial":
         """The training of ``variant`` with ``seed``, for ``epochs`` or as many as params.yaml says.
 
         Args:
-            environment: what determines the result beside data, parameters and code, where it is trained.
+            environments: what determines the result beside data, parameters and code, where it is trained.
         """
         if variant not in params.variants:
             raise UserError(f"params.yaml: variants.{variant}: missing")
@@ -162,7 +167,7 @@ class Trial:
                 "variants": params.variants | {variant: section},
             }
         )
-        determinants = pipeline.determinants(changed, environment)
+        determinants = pipeline.determinants(changed, environments[variant])
         return cls(
             f"{variant}-{section.get('epochs')}-seed{seed}-{determinants[:7]}",
             (
@@ -206,9 +211,11 @@ def decide(trials: Sequence[Trial], done: Container[str], states: Mapping[str, s
     )
 
 
-def environment_here(params: Config) -> dict[str, str]:
-    """What determines a result beside data, parameters and code, on this machine."""
-    return hardware.choose(params.train.device, params.train.precision).environment
+def environments_here(params: Config) -> Environments:
+    """What determines a result beside data, parameters and code, on this machine, by variant."""
+    return {
+        name: hardware_for(params.train.model_copy(update={"variant": name})).environment for name in params.variants
+    }
 
 
 def outlook(trials: Sequence[Trial], published: Sequence[TrackedRun], seeds: int) -> str:
@@ -246,12 +253,21 @@ def kind_of(params: Mapping[str, str]) -> tuple[str, str]:
 
 
 def train_here(jobs: int, trials: Sequence[Trial], store: Store) -> dict[str, str]:
-    """Queue what is missing and work the queue off; what to ask why a trial failed, by name."""
+    """Queue what is missing and work the queue off; what to ask why a trial failed, by name.
+
+    Raises:
+        UserError: DVC cannot copy the checkout: it takes its path for a URL, and for ASCII.
+    """
+    if refused := [sign for sign in str(Path.cwd()) if sign in "?#%" or not sign.isascii()]:
+        raise UserError(f"DVC's queue does not work in a folder with {refused[0]} in its path: rename {Path.cwd()}")
+    deaths, before = 0, len(trials)
     while True:
         plan = decide(trials, finished(store), settled_experiments())
+        deaths, before = (deaths if len(plan.missing) == before else 0), len(plan.missing)
         act(plan)
-        if not plan.missing or run_queue(jobs):
-            return {trial.name: f"`dvc queue logs {trial.name}` says why" for trial in trials}
+        if not plan.missing or run_queue(jobs) or deaths == DEATHS:
+            return {trial.name: f"{command('dvc', 'queue', 'logs', trial.name)} says why" for trial in trials}
+        deaths += 1
         print("the queue's worker died: the next one goes on", flush=True)
 
 

@@ -36,10 +36,13 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Spherical interpolation of latent vectors ``[D]`` in ``steps`` equal angles, both ends included: ``[steps, D]``.
 
     A straight line would pass through short vectors, which a generator hardly meets in training
-    (White 2016, arXiv 1609.04468, section 2.1).
+    (White 2016, arXiv 1609.04468, section 2.1). Vectors that are parallel or opposite, as those of length one all are,
+    have no arc of their own: the line is what is left.
     """
-    angle = torch.acos(torch.cosine_similarity(start, end, dim=0))
+    angle = torch.acos(torch.cosine_similarity(start, end, dim=0).clamp(-1, 1))
     t = torch.linspace(0, 1, steps).unsqueeze(1)
+    if torch.sin(angle) < 1e-3:  # what float32 leaves of an angle of 0 or pi
+        return (1 - t) * start + t * end
     return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
 
 

@@ -60,8 +60,8 @@ def download(mirrors: list[str]) -> dict[str, bytes]:
 
 
 def from_mirror(mirror: str) -> dict[str, bytes]:
-    """The four files from the gzip files at ``mirror``."""
-    return {file: gunzip(get(f"{mirror}/{file}.gz"), file) for file in SHA256}
+    """The four files from the gzip files at ``mirror``, with or without a slash at its end."""
+    return {file: gunzip(get(f"{mirror.rstrip('/')}/{file}.gz"), file) for file in SHA256}
 
 
 def get(url: str) -> bytes:

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mnist_gan.config import FrozenConfig
 from mnist_gan.data.images import to_float
 from mnist_gan.data.mnist import Split
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import write_atomically
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -89,7 +89,7 @@ def read(network: Network, path: Path) -> Network:
         network.to(memory_format=torch.channels_last).load_state_dict(safetensors.torch.load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}): `git checkout {path}` restores it") from None
+        raise UserError(f"{path} cannot be read ({reason}): {command('git', 'checkout', path)} restores it") from None
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):

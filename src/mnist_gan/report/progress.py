@@ -4,12 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
 from tqdm import tqdm
 
 from mnist_gan import stops
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LINE_INTERVAL_S = 10
 
@@ -42,12 +44,12 @@ class Progress:
         self.started = self.last_line = time.monotonic()
 
     def stepped(self) -> None:
-        """One more step is done; raises KeyboardInterrupt if whoever waits has asked for a stop."""
+        """One more step is done; raises KeyboardInterrupt if a stop was sent."""
         stops.check()
         self.steps += 1
         self.bar.update()
 
-    def losses(self, first: int, values: Tensor) -> None:
+    def losses(self, first: int, values: "Tensor") -> None:
         """Show the last of ``values`` ``[n, ...]``; off a terminal as a line every LINE_INTERVAL_S seconds."""
         loss_g, loss_d = values[-1, :2].tolist()
         epoch = (first + len(values) - 1) // self.epoch_steps + 1
@@ -57,7 +59,7 @@ class Progress:
         if time.monotonic() - self.last_line >= LINE_INTERVAL_S:
             self.line()
 
-    def samples(self, step: int, images: Tensor) -> None:
+    def samples(self, step: int, images: "Tensor") -> None:
         """Pictures are for others."""
 
     def line(self) -> None:

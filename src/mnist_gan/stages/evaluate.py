@@ -1,4 +1,4 @@
-"""Measure the quality of every checkpoint: what chooses the best has no part in what is reported of it."""
+"""Measure the quality of every checkpoint. Checkpoint selection uses other samples than the report."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ NEAREST = 20
 def main() -> None:
     """Write metrics/evaluate.json, plots/quality.csv and plots/nearest.png.
 
-    The best checkpoint is chosen against training images drawn at random; all that is reported, of it and of the last,
-    is on other latent vectors and against the test images.
+    The best checkpoint is chosen against training images drawn at random. The report, of the best and of the last
+    checkpoint, is on other latent vectors and against the test images.
     """
     options = config.load().evaluate
     hardware.configure()

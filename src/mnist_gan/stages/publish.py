@@ -1,117 +1,73 @@
-"""Bring the result's run in MLflow up to date, and say how good the result is."""
+"""Bring the result's run in MLflow up to date, and say how good the result is.
 
-import csv
-import importlib
+If nothing has changed since the last time, and the store still has the run, this prints the same lines again, without
+torch and mlflow, whose imports take longer than everything else here.
+"""
+
 import json
-import re
-from collections.abc import Mapping
+import os
+from importlib.metadata import version
 from pathlib import Path
 
 from mnist_gan import config, pipeline
-from mnist_gan.config import Config, Device
-from mnist_gan.errors import UserError
-from mnist_gan.files import flatten, sha256
-from mnist_gan.quality.panel import Estimate
-from mnist_gan.report import summary
-from mnist_gan.report.progress import duration
-from mnist_gan.tracking.published import Result, publish
-from mnist_gan.tracking.run import PRIMARY, TrackedRun
-from mnist_gan.tracking.store import connect, store_failures_in_one_line, tracking_page
-from mnist_gan.training import generators, hardware
-from mnist_gan.training.generators import FINAL, TRAINING, Checkpoint, Origin
+from mnist_gan.config import Config
+from mnist_gan.files import root, sha256, write_json
+from mnist_gan.tracking import address, glance
+from mnist_gan.tracking.address import Address
+from mnist_gan.training import unfinished
 
-AXES = ("epoch", "step")
-"""The columns of plots/quality.csv that are no measure."""
-FOLDERS = (Path("metrics"), Path("plots"))
+SAID = Path(".dvc/tmp/published.json")
+"""What ``publish`` printed last in this checkout, and for which run and inputs."""
+FOLDERS = (Path("metrics"), Path("plots"), Path("models/generator"))
+KERNELS = ("ATEN_", "CUDA_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "PYTORCH_", "TORCH_")
+"""Prefixes of environment variables that change how torch computes."""
 
 
 def main() -> None:
     """Publish models/generator, metrics and plots: complete their run, or recreate it where the store has none."""
-    params = config.load()
-    store = connect()
-    checkpoints = list(generators.checkpoints())
-    final, quality = generators.read(), flatten(json.loads(Path("metrics/evaluate.json").read_text()))
-    files = result_files()
-    result = Result(
-        content_hash=generators.content_hash(),
-        training=generators.read_training(),
-        checkpoints=checkpoints,
-        validation=validation(),
-        quality=quality,
-        files=files,
-        tags={
-            "distance": str(Estimate.of(quality, PRIMARY)),
-            "draws": summary.digits(quality),
-            "paper": paper(final.origin.variant),
-            "generator.parameters": str(sum(weights.numel() for weights in final.generator.parameters())),
-            "ruler": str(quality["ruler"]),
-            "published": hash_of(files),
-            "determinants": pipeline.determinants(params, final.origin.environment),
-            "code": code(params),
-        },
-        note=lambda run_id: summary.note(quality, run_id),
-    )
-    with store_failures_in_one_line():
-        run, state = publish(store, result)
-    if elsewhere := another_environment(final.origin):
-        print(elsewhere)
-    print(summary.block(quality, title(final, run), final.epoch, f"{run.name} ({state})", tracking_page(run)))
+    of = key(config.load())
+    if said := said_before(of):
+        print(said)
+        return
+    from mnist_gan.stages._publish import publish
+
+    run_id, published, now, later = publish()
+    print(now)
+    write_json(SAID, {"of": of, "run": run_id, "published": published, "said": later})
 
 
-def code(params: Config) -> str:
-    """Names the code that trains the selected variant: seeds of different code are no draws of one configuration."""
-    files = {
-        name: value for name, value in pipeline.inputs("train", params).items() if name.startswith(pipeline.SOURCE)
-    }
-    return sha256(json.dumps(files, sort_keys=True).encode())[:12]
-
-
-def paper(variant: str) -> str:
-    """The first paper that the variant's file cites, by its name at arXiv; empty where it cites none."""
-    cited = re.search(r"arXiv \d+\.\d+", importlib.import_module(f"mnist_gan.variants.{variant}").__doc__ or "")
-    return cited.group() if cited else ""
-
-
-def title(final: Checkpoint, run: TrackedRun) -> str:
-    """Variant, seed, epochs, and how long the training took, which a recreated run does not know."""
-    seconds = run.tags.get("training.seconds")
-    took = f" in {duration(float(seconds))}" if seconds else ""
-    return (
-        f"{final.origin.variant}, seed {final.origin.shared['seed']}: "
-        f"{final.epoch} epoch{'s' * (final.epoch != 1)}{took}, "
-        f"generator {run.content_hash[:12]}"
-    )
-
-
-def result_files() -> dict[str, Path]:
-    """What a run keeps of its result as it is, by its name there."""
-    shown = [path for folder in FOLDERS for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
-    return {str(path): path for path in shown} | {path.name: path for path in (FINAL, TRAINING)}
-
-
-def hash_of(files: Mapping[str, Path]) -> str:
-    """Names everything that is in ``files``."""
-    return sha256("".join(f"{name} {sha256(path.read_bytes())}\n" for name, path in files.items()).encode())
-
-
-def validation() -> dict[int, dict[str, float]]:
-    """The measures of each checkpoint by its step, from plots/quality.csv."""
-    with Path("plots/quality.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
-
-
-def another_environment(origin: Origin) -> str:
-    """What differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
-    hardware.configure()
-    device: Device = "cpu" if origin.shared["device"] == "cpu" else "auto"
+def said_before(of: str) -> str:
+    """The lines for the same inputs, if their run is still published and no training waits in .unfinished/; else ""."""
     try:
-        here = hardware.choose(device, origin.shared["precision"]).environment
-    except UserError as error:
-        return f"made in another environment: {error}"
-    differences = [
-        f"{key} {was}, here {here[key]}" for key, was in origin.environment.items() if here.get(key, was) != was
-    ]
-    if not differences:
+        last = json.loads(SAID.read_text())
+        store = Address.of(address.named(), root())
+        whole = last["of"] == of and glance.is_published(store, last["run"], last["published"])
+        return str(last["said"]) if whole and not unfinished.folders() else ""
+    except (OSError, ValueError, KeyError):
         return ""
-    return f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one"
+
+
+def key(params: Config) -> str:
+    """The hash of everything that the printed lines depend on, except the store: 64 hex digits."""
+    results = (path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
+    files = sorted([*Path(pipeline.SOURCE).rglob("*.py"), pipeline.PIPELINE, *results])
+    contents = {str(path): sha256(path.read_bytes()) for path in files}
+    of = [contents, params.model_dump(), machine(), str(root()), address.named()]
+    return sha256(json.dumps(of, sort_keys=True).encode())
+
+
+def machine() -> list[str]:
+    """What may change a training's environment, read without torch; rather too much than too little."""
+    told = ("model name", "flags", "Features", "CPU part")
+    processor = {line for line in _read("/proc/cpuinfo").splitlines() if line.startswith(told)}
+    limits = [str(sorted(os.sched_getaffinity(0))), _read("/sys/fs/cgroup/cpu.max")]
+    gpus = [_read("/proc/driver/nvidia/version"), *sorted(map(str, Path("/proc/driver/nvidia/gpus").glob("*")))]
+    variables = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(KERNELS)]
+    return [*sorted(processor), *limits, *gpus, *variables, version("torch"), version("mlflow")]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,15 +1,22 @@
-"""Where the tracking store is: one meaning of MLFLOW_TRACKING_URI everywhere, and the database of a checkout."""
+"""Where the tracking store is: one meaning of MLFLOW_TRACKING_URI everywhere, and the database of a checkout.
 
+What opens a database imports sqlalchemy itself: that takes a second, which the stage ``check`` need not wait.
+"""
+
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.request import urlopen
 
 from filelock import FileLock
-from sqlalchemy import NullPool, create_engine, text
+
+from mnist_gan.errors import UserError
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
@@ -24,6 +31,8 @@ PLACES = (
 """The columns of MLflow's database that name files."""
 ADVISORY_LOCK = 0x6D6E6973745F6761
 """A number that no other program is likely to lock in a database."""
+ANSWER_S = 9
+"""Seconds that a server may take for its first answer."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,13 @@ class Address:
     def of(cls, uri: str, root: Path) -> "Address":
         """What ``uri`` means, any that MLflow takes; relative paths begin at ``root``, and nothing is its own store."""
         parts = urlsplit(uri)
-        if not uri or parts.scheme == "sqlite":
-            path, options, query = uri.partition(":///")[2].partition("?")
-            database = root / (path if uri else DATABASE)
-            return cls(f"sqlite:///{database}{options}{query}", database=database)
+        if not uri:
+            return cls(database_uri(root / DATABASE), database=root / DATABASE)
+        if parts.scheme.startswith("sqlite"):
+            from sqlalchemy import make_url
+
+            database = root / (make_url(uri).database or "")
+            return cls("".join([database_uri(database), *uri.partition("?")[1:]]), database=database)
         if parts.scheme in ("http", "https"):
             host = parts.netloc.rpartition("@")[2]
             plain = urlunsplit(parts._replace(netloc=host, path=parts.path.rstrip("/")))
@@ -51,6 +63,56 @@ class Address:
         if parts.scheme in ("", "file") and uri not in NAMES:
             return cls((root / (unquote(parts.path) if parts.scheme else uri)).as_uri())
         return cls(uri)
+
+    @property
+    def artifacts(self) -> str | None:
+        """The URI of the folder beside an SQLite store in which the files of its runs are; other stores know theirs."""
+        return self.database.with_name(ARTIFACTS).as_uri() if self.database else None
+
+    def check(self) -> None:
+        """Knock at a server.
+
+        Raises:
+            OSError, SQLAlchemyError: it does not answer within ANSWER_S.
+        """
+        if self.uri.startswith("http"):
+            with suppress(HTTPError), urlopen(f"{self.uri}/health", timeout=ANSWER_S):  # any answer is one
+                pass
+        elif self.uri.startswith("postgres"):
+            from sqlalchemy import NullPool, create_engine
+
+            create_engine(self.uri, poolclass=NullPool, connect_args={"connect_timeout": ANSWER_S}).connect().close()
+
+
+def named() -> str:
+    """What MLFLOW_TRACKING_URI names; empty for the checkout's own store."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "")
+
+
+def database_uri(database: Path) -> str:
+    """The URI of an SQLite file, whatever characters its path has: a ``?`` would begin the options.
+
+    The driver is named, as MLflow makes the folder of what stands after ``sqlite:///``, without undoing the quotes.
+    """
+    return f"sqlite+pysqlite:///{quote(str(database))}"
+
+
+def unusable(uri: str, error: Exception) -> UserError:
+    """The error for a store that cannot be used, whatever the kind of store made of it."""
+    return UserError(f"MLflow at {without_secrets(uri) or DATABASE} cannot be used: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in one line without a secret: what the system said, or else what the library said first."""
+    cause: BaseException | None = error
+    while cause:
+        # requests' and urllib3's errors say "max retries exceeded" of a refused connection, and more of the like.
+        error, cause = _by_system(cause) or error, cause.__cause__ or cause.__context__
+    return without_secrets((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def _by_system(error: BaseException) -> Exception | None:
+    return error if isinstance(error, OSError) and error.errno else None
 
 
 def without_secrets(text: str) -> str:
@@ -70,7 +132,7 @@ def make_database(database: Path, fill: Callable[[str], object]) -> None:
         aside = database.with_name(f".{database.name}.part")
         for left in database.parent.glob(f"{aside.name}*"):
             left.unlink()
-        fill(f"sqlite:///{aside}")
+        fill(database_uri(aside))
         aside.rename(database)
 
 
@@ -80,14 +142,15 @@ def alone_in(uri: str) -> Iterator[None]:
     if not uri.startswith("postgres"):
         yield
         return
+    from sqlalchemy import NullPool, create_engine, text
+
     with create_engine(uri, poolclass=NullPool).connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))  # the end of the connection frees it
         yield
 
 
-def move_artifacts(database: Path, experiment: str) -> str:
-    """Where the artifacts of a checkout's ``database`` are: beside it, wherever it was when they were written."""
-    here = str(database.with_name(ARTIFACTS))
+def move_artifacts(database: Path, experiment: str, here: str) -> None:
+    """Have the runs in a checkout's ``database`` find their files at ``here``, wherever they were written."""
     with closing(sqlite3.connect(database)) as store, store:
         (was,) = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
         if was != here:
@@ -96,4 +159,3 @@ def move_artifacts(database: Path, experiment: str) -> str:
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
                     (here, len(was) + 1, len(was), was),
                 )
-    return here

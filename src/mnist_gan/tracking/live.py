@@ -8,15 +8,16 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
-from mlflow.entities import RunStatus
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from PIL.Image import Image
 from torch import Tensor
 
 from mnist_gan import stops
 from mnist_gan.data.images import grid
-from mnist_gan.tracking.run import Point, TrackedRun, window_means, window_of
-from mnist_gan.tracking.store import Store, limit_requests, reason, store_failures_in_one_line
+from mnist_gan.tracking.address import reason
+from mnist_gan.tracking.run import Point, TrackedRun, training_tags, window_means, window_of
+from mnist_gan.tracking.states import State
+from mnist_gan.tracking.store import Store, limit_requests, store_failures_in_one_line
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.unfinished import Unfinished
 
@@ -56,7 +57,7 @@ def live_run(store: Store, training: Unfinished, origin: Origin, epoch_steps: in
         live.finish(training)
     except Exception:
         with suppress(Exception):
-            run.end(RunStatus.FAILED)
+            run.enter(State.FAILED)
         raise
     finally:
         ending = threading.Thread(target=monitor.finish, daemon=True)
@@ -127,7 +128,9 @@ class LiveRun:
         self._show(window_means(self.seen - len(self.rest), self.rest, self.window))
         self.stop()
         try:
-            self.run.wait_for_publish(training)
+            assert training.finish
+            self.run.tag(training_tags(training.finish))
+            self.run.enter(State.SCHEDULED)
         except Exception as error:
             self._report(error)
 

@@ -5,23 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.entities import RunStatus
 from torch import Tensor
 
 from mnist_gan.data.images import grid
 from mnist_gan.tracking.run import (
     CONTENT_TAG,
     FINAL_SAMPLES,
-    STATE_TAG,
     Point,
     TrackedRun,
     training_tags,
     window_means,
     window_of,
 )
+from mnist_gan.tracking.states import State
 from mnist_gan.tracking.store import Store
 from mnist_gan.training.generators import Checkpoint, samples_of
 from mnist_gan.training.unfinished import Unfinished, finished, locked, remove
+
+UP_TO_DATE = "up to date"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Result:
 
 
 def publish(store: Store, result: Result) -> tuple[TrackedRun, str]:
-    """The run that holds all of ``result``, and what was done to it: ``up to date``, ``completed`` or ``recreated``.
+    """The run that holds all of ``result``, and what was done to it: UP_TO_DATE, ``completed`` or ``recreated``.
 
     One process at a time, and every part is whole or done again, so that a stop anywhere costs the next call nothing.
     """
@@ -63,8 +64,8 @@ def publish(store: Store, result: Result) -> tuple[TrackedRun, str]:
             run = _recreate(store, result)
         elif original and original.id != run.id:
             run.tag({"reproduces": original.id})
-        if run.status == RunStatus.to_string(RunStatus.FINISHED) and result.tags.items() <= run.tags.items():
-            state = "up to date"
+        if run.status == State.FINISHED.name and result.tags.items() <= run.tags.items():
+            state = UP_TO_DATE
         else:
             _complete(run, result, training)
             run = run.reread()
@@ -74,7 +75,7 @@ def publish(store: Store, result: Result) -> tuple[TrackedRun, str]:
 
 
 def _recreate(store: Store, result: Result) -> TrackedRun:
-    """A run for a result that the store does not have; its times are those of its making, and a tag says so."""
+    """A new run for a result that the store does not have. It carries the times of now, and a tag says so."""
     run = store.create_run(result.checkpoints[-1].origin, {CONTENT_TAG: result.content_hash, "recreated": "true"})
     first = store.find(result.content_hash)
     if first and first.id != run.id:  # another checkout was quicker
@@ -105,9 +106,9 @@ def _complete(run: TrackedRun, result: Result, training: Unfinished | None) -> N
     if training and training.finish:
         run.tag(training_tags(training.finish))
         ended = int(training.finish.ended * 1000)
-    run.tag({"mlflow.note.content": result.note(run.id), **result.tags, STATE_TAG: "published"})
-    if run.status != RunStatus.to_string(RunStatus.FINISHED):
-        run.end(RunStatus.FINISHED, ended)
+    run.tag({"mlflow.note.content": result.note(run.id), **result.tags})
+    if run.status != State.FINISHED.name:
+        run.enter(State.FINISHED, ended)
 
 
 def measured_alike(runs: Sequence[TrackedRun]) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import mlflow.pytorch
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run, RunStatus, RunTag
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -23,14 +23,15 @@ from torch import Tensor
 from mnist_gan.errors import UserError
 from mnist_gan.files import flatten
 from mnist_gan.quality.panel import HEADLINES
+from mnist_gan.tracking.states import State
 from mnist_gan.training.generators import Checkpoint
-from mnist_gan.training.unfinished import Finish, Unfinished
+from mnist_gan.training.unfinished import Finish
 
 CONTENT_TAG = "generator.sha256"
 TRAINING_TAG = "training"
 """The id of the training that a run follows."""
 STATE_TAG = "state"
-"""What a run that is not FINISHED waits for."""
+"""What its state means."""
 PRIMARY = "judge/frechet_distance"
 """The metric that verdicts and promotions go by: squared Fréchet distance to the test images, 0 is best."""
 VALIDATION = "validation/frechet_distance"
@@ -121,20 +122,13 @@ class TrackedRun:
         """The step up to which the run has the curves of the record."""
         return int(self.history("epoch")[0].max(initial=0))
 
-    def begin_again(self) -> None:
-        """Be RUNNING."""
-        self.client.update_run(self.id, RunStatus.to_string(RunStatus.RUNNING))
-
-    def wait_for_publish(self, training: Unfinished) -> None:
-        """Be neither RUNNING nor over: what follows ``training``, which has finished, is missing."""
-        assert training.finish
-        self.tag(training_tags(training.finish))
-        self.tag({STATE_TAG: "trained, not published: `dvc repro` completes it"})
-        self.client.update_run(self.id, RunStatus.to_string(RunStatus.SCHEDULED))
-
-    def end(self, status: int, time_ms: int | None = None) -> None:
-        """Be over since ``time_ms``, by default now, with a ``status`` of RunStatus."""
-        self.client.set_terminated(self.id, RunStatus.to_string(status), time_ms)
+    def enter(self, state: State, time_ms: int | None = None) -> None:
+        """Be in ``state``; where that is an end, since ``time_ms``, by default now."""
+        self.tag({STATE_TAG: state.tag})
+        if state.is_over:
+            self.client.set_terminated(self.id, state.name, time_ms)
+        else:
+            self.client.update_run(self.id, state.name)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import mlflow.store.db.utils
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Param, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Param
 from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
@@ -20,24 +20,29 @@ from mlflow.environment_variables import (
     MLFLOW_TRACKING_USERNAME,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.telemetry import set_telemetry_client
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_gan import stops
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import root
 from mnist_gan.tracking import view
 from mnist_gan.tracking.address import (
-    ARTIFACTS,
+    ANSWER_S,
     DATABASE,
     Address,
     alone_in,
     make_database,
     move_artifacts,
+    named,
+    reason,
+    unusable,
     without_secrets,
 )
-from mnist_gan.tracking.run import CONTENT_TAG, TRAINING_TAG, TrackedRun
+from mnist_gan.tracking.run import CONTENT_TAG, STATE_TAG, TRAINING_TAG, TrackedRun
+from mnist_gan.tracking.states import State
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.unfinished import Unfinished, left_alone
 
@@ -72,8 +77,6 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     view.TAG: view.saved(),
 }
-OPENING_S = 9
-"""Seconds that a server may take for its first answers."""
 PUBLISHED = "attributes.status = 'FINISHED' AND tags.published != ''"
 
 
@@ -87,7 +90,7 @@ class Store:
     @property
     def is_local(self) -> bool:
         """Whether it is a file of this machine, which no other machine reaches."""
-        return str(self.client.tracking_uri).startswith(("sqlite:", "file:"))
+        return str(self.client.tracking_uri).startswith(("sqlite", "file:"))
 
     def begin(self, training_id: str, origin: Origin) -> tuple[TrackedRun, bool]:
         """The run that follows the training with this id, RUNNING, and whether the store had it.
@@ -97,7 +100,7 @@ class Store:
         """
         known = self.of_training(training_id)
         if known:
-            known.begin_again()
+            known.enter(State.RUNNING)
             self._describe(known, origin)  # a stop may have come before it was
         run = known or self.create_run(origin, {TRAINING_TAG: training_id})
         try:
@@ -105,13 +108,14 @@ class Store:
                 run.log_files({"params.yaml": Path("params.yaml")})
         except Exception as error:
             with suppress(Exception):
-                run.end(RunStatus.FAILED)
+                run.enter(State.FAILED)
             raise UserError(f"MLflow takes no files: {reason(error)}; the next start goes on with this run") from None
         return run, known is not None
 
     def create_run(self, origin: Origin, tags: Mapping[str, str]) -> TrackedRun:
         """A new run with parameters, data set and the tags that every run carries."""
         common = {
+            STATE_TAG: State.RUNNING.tag,
             "variant": origin.variant,
             "seed": origin.shared["seed"],
             "init_from": origin.shared["init_from"],
@@ -158,7 +162,7 @@ class Store:
                     for run in self.search(
                         f"tags.{TRAINING_TAG} = '{one.training.id}' AND attributes.status = 'RUNNING'"
                     ):
-                        run.end(RunStatus.KILLED)
+                        run.enter(State.KILLED)
 
     def of_training(self, training_id: str) -> TrackedRun | None:
         """The run that follows the training with this id."""
@@ -180,6 +184,11 @@ class Store:
         found = mlflow.search_runs(
             [self.experiment_id], where, order_by=["attributes.start_time ASC"], output_format="list"
         )
+        return [TrackedRun(self.client, run) for run in found]
+
+    def last(self) -> list[TrackedRun]:
+        """The run that was begun last, if there is one."""
+        found = self.client.search_runs([self.experiment_id], order_by=["attributes.start_time DESC"], max_results=1)
         return [TrackedRun(self.client, run) for run in found]
 
     def find(self, content_hash: str) -> TrackedRun | None:
@@ -228,46 +237,48 @@ def connect() -> Store:
         UserError: the store does not answer within ten seconds, or cannot be used.
     """
     _set_up()
-    limit_requests(OPENING_S, retries=0)
-    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    limit_requests(ANSWER_S, retries=0)
+    uri = named()  # which MLflow sets, too
     try:
-        address = Address.of(named, root())
+        address = Address.of(uri, root())
         mlflow.set_tracking_uri(address.uri)
         if address.username:
             MLFLOW_TRACKING_USERNAME.set(address.username)
             MLFLOW_TRACKING_PASSWORD.set(address.password)
-        own = address.database == root() / DATABASE
-        artifacts = str(root() / ARTIFACTS) if own else None
         if address.database:
-            make_database(address.database, lambda uri: _open(uri, artifacts))
+            make_database(address.database, lambda uri: SqlAlchemyStore(uri, address.artifacts))
         with alone_in(address.uri):
-            store = _open(address.uri, artifacts)
-        if own and address.database:
-            move_artifacts(address.database, EXPERIMENT)
+            store = _open(address)
+        if address.database == root() / DATABASE and address.artifacts:
+            move_artifacts(address.database, EXPERIMENT, address.artifacts)
         store.close_stopped()
     except UserError:
         raise
-    except Exception as error:
-        # Each kind of store fails in its own way: requests', SQLAlchemy's, a missing plugin's, MLflow's.
-        where = without_secrets(named) or DATABASE
-        raise UserError(f"MLflow at {where} cannot be used: {reason(error)}") from None
+    except Exception as error:  # each kind of store fails in its own way: requests', SQLAlchemy's, a plugin's, MLflow's
+        if "mlflow db upgrade" in str(error):
+            upgrade = command("mlflow", "db", "upgrade", without_secrets(address.uri))
+            raise UserError(
+                f"the store is of another MLflow: if that was an older one, copy the store, then {upgrade}"
+            ) from None
+        raise unusable(uri, error) from None
     limit_requests(60, retries=2)
     return store
 
 
-def _open(uri: str, artifacts: str | None) -> Store:
-    """The store at ``uri`` with the pipeline's experiment, whose artifacts go to ``artifacts`` if it is made now."""
-    client = MlflowClient(uri)
+def _open(address: Address) -> Store:
+    """The store at ``address`` with the pipeline's experiment."""
+    client = MlflowClient(address.uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         with suppress(MlflowException):  # two first starts at once: the other was quicker
-            client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            client.create_experiment(EXPERIMENT, artifact_location=address.artifacts)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            raise UserError(f"MLflow at {without_secrets(uri)} makes no experiment {EXPERIMENT}")
+            raise UserError(f"MLflow at {without_secrets(address.uri)} makes no experiment {EXPERIMENT}")
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
-        restore = f"MLFLOW_TRACKING_URI={without_secrets(uri)} mlflow experiments restore -x {experiment.experiment_id}"
-        raise UserError(f"the experiment {EXPERIMENT} was deleted in MLflow: `{restore}` brings it back")
+        tracked = f"MLFLOW_TRACKING_URI={without_secrets(address.uri)}"
+        restore = command("env", tracked, "mlflow", "experiments", "restore", "-x", experiment.experiment_id)
+        raise UserError(f"the experiment {EXPERIMENT} was deleted in MLflow: {restore} brings it back")
     for key, value in EXPERIMENT_TAGS.items():
         if experiment.tags.get(key) != value:
             client.set_experiment_tag(experiment.experiment_id, key, value)
@@ -301,19 +312,6 @@ def store_failures_in_one_line() -> Iterator[None]:
         raise UserError(f"MLflow fails: {reason(error)}; try again once it works") from None
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, in one line without a secret: what the system said, or else what the library said first."""
-    cause: BaseException | None = error
-    while cause:
-        # requests' and urllib3's errors say "max retries exceeded" of a refused connection, and more of the like.
-        error, cause = _by_system(cause) or error, cause.__cause__ or cause.__context__
-    return without_secrets((str(error).splitlines() or [type(error).__name__])[0])
-
-
-def _by_system(error: BaseException) -> Exception | None:
-    return error if isinstance(error, OSError) and error.errno else None
-
-
 def user() -> str:
     """Who runs this; a number where the system has no name for it, as in a container."""
     try:
@@ -338,8 +336,27 @@ def git_state() -> dict[str, str]:
         return {}
 
 
-def tracking_page(run: TrackedRun) -> str:
-    """The address of the run's page in the UI's mode for training; of a local store, where ``make ui`` shows it."""
-    server = mlflow.get_tracking_uri()
-    base = server if server.startswith("http") else "http://127.0.0.1:5000"
-    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}?workflowType=machine_learning"
+def tracking_page(run: TrackedRun, local: str = "http://127.0.0.1:5000") -> str:
+    """The address of the run's page in the UI's mode for training; of a local store, on the server ``local``."""
+    return f"{_runs_page(run.experiment_id, local)}/{run.id}?workflowType=machine_learning"
+
+
+def pages(store: Store, local: str) -> dict[str, str]:
+    """Where to look, by what is there: the runs side by side, and the last run, if there is one."""
+    side_by_side = f"{_runs_page(store.experiment_id, local)}?{view.QUERY}"
+    return {view.TITLE: side_by_side} | {run.name: tracking_page(run, local) for run in store.last()}
+
+
+def server(store: Store, port: int) -> list[str]:
+    """The module and the arguments that serve the store on 127.0.0.1; empty where it is a server."""
+    uri = str(store.client.tracking_uri)
+    if uri.startswith("http"):
+        return []
+    # One worker and no runner of MLflow's jobs, which nothing here uses: 3 processes in place of 11.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    return ["mlflow", "server", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+
+
+def _runs_page(experiment_id: str, local: str) -> str:
+    uri = mlflow.get_tracking_uri()
+    return f"{uri if uri.startswith('http') else local}/#/experiments/{experiment_id}/runs"

@@ -15,8 +15,14 @@ from mnist_gan.data.images import to_float, to_uint8
 from mnist_gan.data.mnist import Split
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
+from mnist_gan.training.hardware import Hardware
 from mnist_gan.training.kernels import accelerate
 from mnist_gan.variants import Options
+
+
+def hardware_for(shared: TrainConfig) -> Hardware:
+    """What the variant that ``shared`` selects is trained on; raises UserError where that cannot be used."""
+    return hardware.choose(shared.device, shared.precision, variants.named(shared.variant).auto_bfloat16)
 
 
 class Engine:
@@ -33,7 +39,7 @@ class Engine:
             options: the variant's own.
             split: all training images and their labels.
         """
-        self.hardware = hardware.choose(shared.device, shared.precision)
+        self.hardware = hardware_for(shared)
         self.device = self.hardware.device
         hardware.try_kernel(self.device)
         torch.manual_seed(shared.seed)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mnist_gan import variants
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import read_tensors, sha256, write_tensors
 from mnist_gan.variants import Options
 
@@ -174,5 +174,6 @@ def samples_of(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0]
     return UserError(
-        f"{path} is damaged ({reason}): `dvc checkout {FOLDER}` restores it, `dvc repro -f train` remakes it"
+        f"{path} is damaged ({reason}): {command('dvc', 'checkout', FOLDER)} restores it, `dvc repro -f train` "
+        "remakes it"
     )

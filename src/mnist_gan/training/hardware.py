@@ -73,8 +73,13 @@ class Hardware:
         return {"device": _name(self.device), **threads, "precision": self.precision, "torch": torch.__version__}
 
 
-def choose(device: Device, precision: Precision) -> Hardware:
+def choose(device: Device, precision: Precision, bfloat16: bool = True) -> Hardware:
     """The hardware to train on; ``auto`` takes a GPU if there is one, and bfloat16 where its products are faster.
+
+    Args:
+        device: as train.device says.
+        precision: as train.precision says.
+        bfloat16: whether ``auto`` may mean bfloat16.
 
     Raises:
         UserError: there is a GPU, or one is asked for, and it cannot be used; or it has no bfloat16 that is asked for.
@@ -87,6 +92,8 @@ def choose(device: Device, precision: Precision) -> Hardware:
         raise UserError("train.precision: bfloat16, which this GPU only emulates; set auto or float32")
     if precision != "auto":
         return Hardware(chosen, precision, "as train.precision says")
+    if not bfloat16:
+        return Hardware(chosen, "float32", "which this variant is surer in")
     if reason:
         return Hardware(chosen, "bfloat16", reason)
     return Hardware(chosen, "float32", "which is no slower than bfloat16 here")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mnist_gan import variants
 from mnist_gan.config import NO_START, Config
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import read_tensors
 from mnist_gan.training.generators import TRAINING, layout
 
@@ -25,10 +25,11 @@ def checked(params: Config) -> Path | None:
         _, end = read_tensors(path)
         there, done = dict(end["layout"]), int(end["epochs"])
     except FileNotFoundError:
-        make = f"`cp {TRAINING} {path} && dvc add {path}` makes it of the present result"
+        make = f"{command('cp', TRAINING, path)}, then {command('dvc', 'add', path)}, makes it of the present result"
         raise UserError(f"train.init_from: {path} not found; {make}") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"train.init_from: {path} is damaged ({error}): `dvc checkout {path}` restores it") from None
+        restore = command("dvc", "checkout", path)
+        raise UserError(f"train.init_from: {path} is damaged ({error}): {restore} restores it") from None
     here = layout(shared.variant, options, shared.latent_dim, params.prepare.channels, params.prepare.img_size)
     for key, ours in here.items():
         if there.get(key) != ours:

@@ -22,7 +22,7 @@ COLLECT_S = 5
 
 
 class Observer(Protocol):
-    """Who looks on while a training goes on. Nothing that it does reaches the result."""
+    """Follows a training, for progress or tracking. Nothing that it does changes the result."""
 
     def stepped(self) -> None:
         """One more step was given to the device."""

@@ -7,8 +7,8 @@ state.safetensors   the engine's state, the record and the samples so far, and t
 generator/          the result so far, as ``generators`` lays it out
 finished.json       the training is over and generator/ is whole: which result it is, how long it took, when it ended
 
-Whoever is at a training holds its lock in .unfinished/locks/; the kernel lets go of it however a process ends. The
-folder goes once ``publish`` has the result.
+The process of a training holds its lock in .unfinished/locks/; the kernel frees it however the process ends. The
+folder is removed once ``publish`` has the result.
 """
 
 import json
@@ -19,13 +19,16 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from mnist_gan.config import Section
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import read_tensors, root, sha256, write_json, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INTERVAL_S = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
@@ -74,11 +77,11 @@ class Unfinished:
         """How long the training has gone on, over all its starts."""
         return self._before + time.monotonic() - self._began
 
-    def save(self, state: Mapping[str, Tensor]) -> None:
+    def save(self, state: "Mapping[str, Tensor]") -> None:
         """Replace the state on disk; an interruption leaves the one or the other."""
         write_tensors(self.state, state, {"seconds": round(self.seconds, 1)})
 
-    def read(self) -> dict[str, Tensor] | None:
+    def read(self) -> "dict[str, Tensor] | None":
         """The state that was saved last, if any was.
 
         Raises:
@@ -100,7 +103,7 @@ class Unfinished:
 
     def _damaged(self, error: Exception) -> UserError:
         reason = str(error).splitlines()[0]
-        return UserError(f"{self.folder} is damaged ({reason}): `rm -r {self.folder}` to train anew")
+        return UserError(f"{self.folder} is damaged ({reason}): {command('rm', '-r', self.folder)} to train anew")
 
 
 @contextmanager
@@ -180,7 +183,7 @@ def name(inputs: Mapping[str, str]) -> str:
 
 
 def passed_over(inputs: Mapping[str, str]) -> list[str]:
-    """For each stopped training that ``inputs`` are not those of: why it is not taken up, and what can be done."""
+    """For each stopped training with other inputs: why it is not taken up, and what can be done."""
     messages = []
     with left_alone() as trainings:
         for folder, other in trainings.items():
@@ -193,7 +196,7 @@ def passed_over(inputs: Mapping[str, str]) -> list[str]:
                 messages.append(
                     f"an unfinished {theirs.get('train.variant')} is not taken up: {reasons}. "
                     f"It stays: {_way_back(differing, theirs)} goes on with it, "
-                    f"`rm -r {_root().name}/{folder.name}` discards it"
+                    f"{command('rm', '-r', folder)} discards it"
                 )
     return messages
 
@@ -223,13 +226,14 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     """What to type to go on with a training whose inputs ``theirs`` are ``differing``."""
     files = [key for key in differing if _is_content(key)]
     params = [key for key in differing if key in theirs and key not in (*files, *ENVIRONMENT)]
-    sets = [f"-S {key}={theirs[key]}" for key in params]
-    sets += [f"-S train.precision={theirs['precision']}"] if "precision" in differing else []
-    threads = f"OMP_NUM_THREADS={theirs['threads']} " if "threads" in differing and "threads" in theirs else ""
-    command = f"`{threads}dvc exp run {' '.join(sets)}`" if sets else f"`{threads}dvc repro`"
+    sets = [f"{key}={theirs[key]}" for key in params]
+    sets += [f"train.precision={theirs['precision']}"] if "precision" in differing else []
+    threads = ["env", f"OMP_NUM_THREADS={theirs['threads']}"] if "threads" in differing and "threads" in theirs else []
+    run = ["exp", "run", *(word for change in sets for word in ("-S", change))] if sets else ["repro"]
+    typed = command(*threads, "dvc", *run)
     before = ["the files as they were"] if files else []
     before += [f"{key} {theirs[key]}" for key in ("device", "torch") if key in differing]
-    return f"with {' and '.join(before)}, {command}" if before else command
+    return f"with {' and '.join(before)}, {typed}" if before else typed
 
 
 def _lock(key: str) -> FileLock:

@@ -6,7 +6,7 @@ project but this one. Training enters by ``parse`` and ``build``.
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -55,6 +55,8 @@ class Variant(nn.Module):
     """Names of the values that a step returns: ``loss_g`` and ``loss_d`` first, then what the variant adds."""
     labelled: ClassVar[bool] = False
     """Whether a step takes the labels of the real images, too."""
+    auto_bfloat16: ClassVar[bool] = True
+    """Whether ``precision: auto`` may mean bfloat16."""
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, latent_dim: int) -> None:
         """Take both networks.
@@ -115,7 +117,13 @@ def parse(name: str, section: Mapping[str, Any]) -> Options:
     return validate(options, section, f"variants.{name}")
 
 
+def named(name: str) -> type[Variant]:
+    """The variant ``name``."""
+    variant: type[Variant] = importlib.import_module(f"{__name__}.{name}").Variant
+    return variant
+
+
 def build(name: str, options: Options, latent_dim: int, image_shape: ImageShape) -> Variant:
     """The variant ``name`` with untrained networks, in train mode."""
-    variant: Variant = importlib.import_module(f"{__name__}.{name}").Variant(options, latent_dim, image_shape)
-    return variant
+    construct: Callable[[Options, int, ImageShape], Variant] = named(name)
+    return construct(options, latent_dim, image_shape)

@@ -26,6 +26,8 @@ class Variant(variants.Variant):
 
     record = ("loss_g", "loss_d", "d_real", "d_fake")
     """Losses in nats; the mean probability of being real that real and generated images get."""
+    auto_bfloat16 = False
+    """It may cost a third of the distance: docs/benchmarks.md, "Precision"."""
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
         super().__init__(Generator(latent_dim, image_shape), Discriminator(image_shape), latent_dim)
