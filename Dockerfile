@@ -12,7 +12,12 @@ RUN apt-get update \
     && useradd --uid 1000 --create-home trainer
 
 COPY requirements.lock /tmp/requirements.lock
-RUN python -m pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock
+# uv takes 30 s where pip takes 200; pip fetches it, and stands in where only pip knows the index. What is compiled here
+# need not be at each start: the image is read-only.
+RUN awk '/^[^ ]/ { listed = /^uv==/ } listed' /tmp/requirements.lock > /tmp/uv.txt \
+    && python -m pip install --no-cache-dir --require-hashes --requirement /tmp/uv.txt \
+    && { uv pip install --system --no-cache --compile-bytecode --require-hashes --requirement /tmp/requirements.lock \
+    || python -m pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock; }
 
 # compose.yaml runs as the caller, who has no entry in /etc/passwd: the name and home are set for any user id.
 ENV HOME=/tmp \

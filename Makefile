@@ -1,6 +1,8 @@
-# Everything runs in .venv, which is made from the hash-checked requirements.lock.
+# Everything runs in .venv, which uv makes from the hash-checked requirements.lock.
 PYTHON ?= python3
 VENV := .venv
+# The machine's uv, or, where it has none beside that of .venv, which goes with it, one that pip fetches.
+UV := $(or $(shell command -v uv | grep -vF "$$PWD/"),.uv/bin/uv)
 # Named by the folder: an environment knows where it was made, and is made anew where the checkout was moved or copied.
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 PORT ?= 5000
@@ -58,10 +60,10 @@ format: $(INSTALLED)  ## rewrite the code in the project's format
 	ruff format
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000; another port: make ui PORT=5001
-	mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+	python -m mnist_gan ui --port $(PORT)
 
 lock: $(INSTALLED)  ## compile requirements.lock again from pyproject.toml
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --all-extras --universal --generate-hashes --no-header --output-file requirements.lock
 
 audit: $(INSTALLED)  ## known weaknesses of the locked packages
 	uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement requirements.lock
@@ -81,12 +83,22 @@ container: .env  ## the pipeline in a container on the GPU, tracked by the serve
 		echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(24))')"; done > $@.part; mv $@.part $@
 
 clean:  ## remove the environment and tool caches; data, models and runs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .uv .mypy_cache .pytest_cache .ruff_cache
 
-$(INSTALLED): requirements.lock
+.uv/bin/uv: requirements.lock
+	@$(PYTHON) -m venv --clear .uv
+	@awk '/^[^ ]/ { listed = /^uv==/ } listed' requirements.lock > .uv/requirements.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .uv/requirements.txt
+	@touch $@
+
+# uv takes 30 s where pip takes 200, but knows nothing of pip's settings: where these name the only index, pip does it.
+$(INSTALLED): requirements.lock $(filter .uv/%,$(UV))
 	@$(PYTHON) -c 'import os, sys; sys.exit(f"make: MLflow cannot run in a folder with % in its path: rename {os.getcwd()}" if "%" in os.getcwd() else 0)'
 	@$(PYTHON) -c 'import sys; sys.exit(f"make: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; name another with PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@"$(UV)" venv --quiet --clear --no-managed-python --python $(PYTHON) $(VENV)
+	@echo "the environment is installed into $(VENV), 7 GB" >&2
+	@"$(UV)" pip install $$(test -t 2 || echo --quiet) --python $(VENV) --require-hashes --requirement requirements.lock || \
+		{ test -x .uv/bin/python && .uv/bin/python -m pip --python $(VENV)/bin/python install --quiet \
+		--disable-pip-version-check --require-hashes --requirement requirements.lock; }
 	@$(VENV)/bin/python -c 'import os, pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "mnist_gan.pth").write_text(os.environ["PYTHONPATH"])'
 	@touch $@
