@@ -24,7 +24,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy import create_engine
 
-from mnist_gan.tracking.address import Address, without_secrets
+from mnist_gan.tracking.address import PLACES, Address, without_secrets
 from mnist_gan.training import generators
 
 
@@ -269,6 +269,18 @@ def test_an_alias_or_a_model_that_was_taken_away_is_given_anew(checkout: Path) -
     assert "is champion: there was none before" in run_stage("promote", checkout).stdout
     client.delete_registered_model("mnist-gan")
     assert "is champion: there was none before" in run_stage("promote", checkout).stdout
+
+
+def test_a_store_of_version_0_2_names_its_files_by_uris_from_now_on(checkout: Path) -> None:
+    with sqlite3.connect(checkout / "mlflow.db") as database:
+        for table, column in PLACES:
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (checkout.as_uri(), str(checkout))
+            )
+    assert run_stage("compare", checkout).returncode == 0
+    client = MlflowClient(uri_of(checkout))
+    for run in client.search_runs(["1"]):
+        assert Path(client.download_artifacts(run.info.run_id, "plots/samples.png")).stat().st_size > 1000
 
 
 def test_a_champion_that_cannot_be_looked_up_is_not_taken_for_gone(checkout: Path) -> None:
