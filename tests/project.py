@@ -108,5 +108,5 @@ class Project:
     def stale(self) -> set[str]:
         """The stages that ``dvc repro`` would run; publish always does."""
         with Repo(str(self.folder)) as repo:  # in this process: `dvc status` takes longer to start than to look
-            found = repo.status()
+            found = {name.rpartition(":")[2] for name in repo.status()}
         return {name for name in found if name not in ("check", "options", "publish")}
