@@ -11,19 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import alembic.command
 import pytest
-from alembic.script import ScriptDirectory
 from conftest import ODD, RESULT, mlflow_process, paste, run_python, run_stage, set_params, start, uri_of
 from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.store.db.utils import _get_alembic_config as alembic_config
-from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.file_utils import local_file_uri_to_path
-from sqlalchemy import create_engine
 
 from mnist_gan.tracking.address import PLACES, Address, without_secrets
 from mnist_gan.training import generators
@@ -178,20 +173,34 @@ def test_a_store_that_fails_in_the_middle_is_one_line(checkout: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+OLDER = """
+import sys
+import alembic.command
+from alembic.script import ScriptDirectory
+from mlflow.store.db.utils import _get_alembic_config
+from mlflow.store.tracking.dbmodels.initial_models import Base
+from sqlalchemy import create_engine
+first = create_engine(sys.argv[1])
+Base.metadata.create_all(first)
+first.dispose()
+script = _get_alembic_config(sys.argv[1])
+before = ScriptDirectory.from_config(script).get_revision("head").down_revision
+alembic.command.upgrade(script, before)
+print(before)
+"""
+"""Makes a database as the MLflow before its last migration did, and prints that one's revision."""
+
+
 def test_a_store_of_an_older_mlflow_is_upgraded_or_said_with_what_upgrades_it(checkout: Path) -> None:
     """MLflow itself upgrades one that has not all of its tables, and refuses one that has them in an older form."""
     (checkout / "mlflow.db").unlink()
-    first = create_engine(uri_of(checkout))
-    InitialBase.metadata.create_all(first)
-    first.dispose()
-    script = alembic_config(uri_of(checkout))
-    before = ScriptDirectory.from_config(script).get_revision("head").down_revision
-    assert isinstance(before, str)
-    alembic.command.upgrade(script, before)
-    assert "(recreated)" in run_stage("publish", checkout).stdout
+    made = run_python("-c", OLDER, uri_of(checkout), folder=checkout)
+    assert made.returncode == 0, made.stderr
+    published = run_stage("publish", checkout)
+    assert "(recreated)" in published.stdout, published.stderr
 
     with sqlite3.connect(checkout / "mlflow.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = ?", (before,))
+        database.execute("UPDATE alembic_version SET version_num = ?", (made.stdout.split()[-1],))
     done = run_stage("promote", checkout)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the store is of another MLflow: ")
