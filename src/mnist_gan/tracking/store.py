@@ -247,6 +247,8 @@ def connect() -> Store:
             MLFLOW_TRACKING_PASSWORD.set(address.password)
         if address.database:
             make_database(address.database, lambda uri: SqlAlchemyStore(uri, address.artifacts))
+            # Makes what an older one lacks; a client would, at the current folder, whose name breaks MLflow's SQL.
+            SqlAlchemyStore(address.uri, address.artifacts)
         with alone_in(address.uri):
             store = _open(address)
         if address.database == root() / DATABASE and address.artifacts:
