@@ -7,10 +7,11 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from urllib.request import urlopen
 
@@ -76,8 +77,13 @@ class Address:
             OSError, SQLAlchemyError: it does not answer within ANSWER_S.
         """
         if self.uri.startswith("http"):
-            with suppress(HTTPError), urlopen(f"{self.uri}/health", timeout=ANSWER_S):  # any answer is one
+            try:
+                urlopen(f"{self.uri}/health", timeout=ANSWER_S).close()
+            except HTTPError:  # any answer is one
                 pass
+            except URLError as error:  # and so is a certificate, which MLflow has settings of its own for
+                if not isinstance(error.reason, SSLError):
+                    raise
         elif self.uri.startswith("postgres"):
             from sqlalchemy import NullPool, create_engine
 
