@@ -20,6 +20,8 @@ import pytest
 import torch
 from filelock import FileLock
 from forked import Program
+from mlflow.entities import Run
+from mlflow.utils.file_utils import local_file_uri_to_path
 from ruamel.yaml import YAML
 from torch import Tensor
 
@@ -139,6 +141,11 @@ def make_checkout(folder: Path) -> None:
 def uri_of(folder: Path) -> str:
     """The URI of the store of the checkout ``folder``."""
     return database_uri(folder / "mlflow.db")
+
+
+def artifact(run: Run, path: str) -> Path:
+    """The file ``path`` of a run whose store is on this disk."""
+    return Path(local_file_uri_to_path(run.info.artifact_uri), path)
 
 
 def copy_store(published: Path, folder: Path) -> None:

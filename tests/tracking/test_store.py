@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ODD, RESULT, mlflow_process, paste, run_python, run_stage, set_params, start, uri_of
+from conftest import ODD, RESULT, artifact, mlflow_process, paste, run_python, run_stage, set_params, start, uri_of
 from forked import Program
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -258,7 +258,7 @@ def test_a_champion_whose_generator_is_lost_makes_room_for_the_best_of_the_other
     before = client.get_model_version_by_alias("mnist-gan", "champion")
     without_files(client, before)
     assert before.run_id
-    shutil.rmtree(local_file_uri_to_path(client.get_run(before.run_id).info.artifact_uri))
+    shutil.rmtree(artifact(client.get_run(before.run_id), ""))
     shutil.rmtree(checkout / "models/generator")
     said = run_stage("promote", checkout)
     assert " is lost: neither its model nor its generator can be read" in said.stdout.splitlines()[0], said.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import mlflow_process, uri_of
+from conftest import artifact, mlflow_process, uri_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from selenium.webdriver import Chrome
@@ -172,7 +172,3 @@ def test_the_first_screen_of_a_run_says_how_good_it_is(ui: str, browser: Chrome,
     # The sample grid follows in the description, below the first screen.
     pictures = "return [...document.images].filter(image => image.naturalWidth > 100).length"
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script(pictures) > 0, "there is no sample grid")
-
-
-def artifact(run: Run, path: str) -> Path:
-    return Path(str(run.info.artifact_uri).removeprefix("file://"), path)
