@@ -85,6 +85,12 @@ class Project:
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", message)
 
+    def take(self, prepared: Path) -> None:
+        """Download MNIST, and take the images in the folder ``prepared`` for those that ``prepare`` made of it."""
+        self.run("dvc", "repro", "download")
+        shutil.copytree(prepared, self.folder / "data/prepared")
+        self.run("dvc", "commit", "--force", "prepare")
+
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
 

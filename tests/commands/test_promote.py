@@ -48,15 +48,15 @@ def set_distance(folder: Path, run: Run, value: float, half: float) -> None:
     """Give ``run`` another Fréchet distance in both spaces, with its interval, and no broken guard."""
     path = folder / f"mlruns/{run.info.run_id}/artifacts/metrics/evaluate.json"
     quality = json.loads(path.read_text())
-    guards = {"copies": 0.01, "recall": 0.8, "coverage": 0.8}
+    guards = {"copies": 0.01, "nearest_in_training": 0.5, "coverage": 0.8}
     for space in ("judge", "autoencoder"):
         for name, of in {"frechet_distance": value, **guards}.items():
             quality[space][name] = of
             quality["interval"][space][name] = {"low": of, "high": of}
         quality["interval"][space]["frechet_distance"] = {"low": value - half, "high": value + half}
-        for group in (f"{space}_recall", f"{space}_coverage"):
-            quality[group] = dict.fromkeys(quality[group], 0.8)
-            quality["interval"][group] = {digit: {"low": 0.8, "high": 0.8} for digit in quality[group]}
+        group = f"{space}_coverage"
+        quality[group] = dict.fromkeys(quality[group], 0.8)
+        quality["interval"][group] = {digit: {"low": 0.8, "high": 0.8} for digit in quality[group]}
     quality["digits"] = dict.fromkeys(quality["digits"], 0.1)
     path.write_text(json.dumps(quality))
 

@@ -12,7 +12,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from mnist_gan.data.mnist import Split
 from mnist_gan.quality import judge, measures
-from mnist_gan.quality.measures import Gaussian
+from mnist_gan.quality.measures import Gaussian, Nearest
 
 
 class Features(nn.Module):
@@ -164,5 +164,22 @@ def test_a_part_left_out_is_as_if_it_had_never_been(seen: tuple[Tensor, Tensor])
 def test_nearest_of_a_copy_is_its_original(seen: tuple[Tensor, Tensor]) -> None:
     training, test = seen[0], seen[1]
     assert measures.nearest_distances(training[:100], training).max() < 0.01
+    second = torch.cdist(training[:100].double(), training.double()).fill_diagonal_(torch.inf).amin(dim=1).float()
+    torch.testing.assert_close(measures.nearest_distances(training[:100], training, rank=2), second, rtol=0, atol=0.01)
     assert measures.nearest(training[:100], training).tolist() == list(range(100))
     assert measures.nearest_distances(test, training).median() > 1
+
+
+def test_the_nearest_is_a_training_image_or_an_unseen_one(seen: tuple[Tensor, Tensor]) -> None:
+    training, unseen, generated = seen[0][:900], seen[1][:800], seen[1][800:1000]
+    near = Nearest.of(generated, training, unseen)
+    tables = [torch.cdist(generated.double(), real.double()) for real in (training, unseen)]
+    first = torch.cat(tables, dim=1).argmin(dim=1)
+    value, other = near.in_training()
+    assert value[0] == other[0] == (first < 900).double().mean()
+    ratio = (tables[0].amin(dim=1) / tables[1].amin(dim=1)).float()
+    torch.testing.assert_close(near.ratio, ratio, rtol=1e-3, atol=1e-3)
+    for number in (0, 4, 9):
+        keep = [one for one in range(measures.PARTS) if one != number]
+        without = torch.cat([unseen.tensor_split(measures.PARTS)[one] for one in keep])
+        assert other[1 + number] == Nearest.of(generated, training, without).in_training()[0][0]

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnist_gan.commands import calibrate
+from mnist_gan.commands.calibrate import Material
 from mnist_gan.data.mnist import Split
 from mnist_gan.quality import panel
 from mnist_gan.quality.panel import Estimate, Measured, over_seeds
@@ -22,7 +24,7 @@ class Instrument:
         self.ruler = Ruler.of(self.look, test, self.training, 2000, "")
 
     def __call__(self, images: Tensor) -> dict[str, Measured]:
-        return self.ruler.measure(self.look(images), self.look.centred(images))
+        return self.ruler.measure(self.look, images)
 
 
 def drawn(split: Split, first: int, last: int) -> Split:
@@ -123,6 +125,14 @@ def test_copies_of_some_training_images(
     assert after["copies"].low > before[space]["copies"].high
     assert after["copies"].value == pytest.approx(part, abs=0.03)
     assert after["frechet_distance"].value == pytest.approx(before[space]["frechet_distance"].value, abs=0.5)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_training_images_that_are_bent(measure: Instrument, before: dict[str, Measured], space: str) -> None:
+    """None is near to its original, and each is nearer to it than to any other image."""
+    bent = calibrate.bent(0.7, 4, lambda _: measure.training.images[:2000])
+    after = measure(bent(Material(measure.training, measure.training, measure.look)))[space]
+    assert after["nearest_in_training"].low > before[space]["nearest_in_training"].high
 
 
 def test_one_way_of_writing_a_digit(measure: Instrument, good: Split, before: dict[str, Measured]) -> None:

@@ -10,19 +10,21 @@ from scipy import stats
 from mnist_gan.quality.verdict import contrasts_of, crown, decide, holm, smallest_ratio
 
 SPACES = ("judge", "autoencoder")
+ENDS = (("low", 0.95), ("high", 1.05))
 
 
 def result(judge: float, autoencoder: float | None = None, **others: float) -> dict[str, float]:
     """A result with these distances, intervals of 5% to both sides, and otherwise the measures of real images."""
     made = {f"digits/{digit}": 0.1 for digit in range(10)}
-    values = {"recall": 0.85, "coverage": 0.93, "copies": 0.01}
-    for space, digit in itertools.product(SPACES, range(10)):
-        made |= {f"{space}_{measure}/{digit}": 0.85 for measure in ("recall", "coverage")}
+    values = {"coverage": 0.93, "copies": 0.01, "nearest_in_training": 0.86}
+    made |= {f"{space}_coverage/{digit}": 0.85 for space, digit in itertools.product(SPACES, range(10))}
     for space, distance in zip(SPACES, (judge, judge if autoencoder is None else autoencoder), strict=True):
         made |= {f"{space}/{name}": value for name, value in values.items()} | {f"{space}/frechet_distance": distance}
     made |= {name.replace("__", "/"): value for name, value in others.items()}
+    made |= {f"floor/{space}/{name}": value for space, (name, value) in itertools.product(SPACES, values.items())}
     for name, value in list(made.items()):
-        made |= {f"interval/{name}/low": value * 0.95, f"interval/{name}/high": value * 1.05}
+        _, part, measure = name.rpartition("floor/")
+        made |= {f"{part}interval/{measure}/{end}": value * of for end, of in ENDS}
     return made
 
 
@@ -76,7 +78,8 @@ def test_of_several_the_undecided_one_is_named() -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ({"judge__copies": 0.3}, "it copies: up to 30.0% of its images"),
+        ({"judge__copies": 0.3}, "it copies: 30.0% of its images"),
+        ({"judge__nearest_in_training": 0.99}, "it leans on its training images: for 99.0% of its images"),
         ({"digits__4": 0.002}, "one of its trainings does not draw the 4"),
     ],
 )
@@ -87,10 +90,10 @@ def test_a_broken_guard_is_no_verdict(broken: dict[str, float], words: str) -> N
 
 
 def test_few_ways_of_writing_are_no_verdict() -> None:
-    few = [result(d, autoencoder__recall=r) for d, r in ((7.0, 0.20), (8.0, 0.21), (7.2, 0.19))]
-    many = [result(d, autoencoder__recall=r) for d, r in ((70.0, 0.80), (80.0, 0.81), (75.0, 0.79))]
+    few = [result(d, autoencoder__coverage=r) for d, r in ((7.0, 0.20), (8.0, 0.21), (7.2, 0.19))]
+    many = [result(d, autoencoder__coverage=r) for d, r in ((70.0, 0.80), (80.0, 0.81), (75.0, 0.79))]
     said = decide({"few": few, "many": many}).sentence
-    assert "but each of its trainings draws fewer of the ways in which people write: recall at most 0.210" in said
+    assert "but each of its trainings draws fewer of the ways in which people write: coverage at most 0.210" in said
     assert "against at least 0.790 by the autoencoder" in said
 
 
@@ -163,10 +166,11 @@ def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
         (result(4.0, 7.0), "the two disagree, so that neither is better"),
         (result(4.0, 5.4), "the intervals overlap"),
         (result(0.1, judge__copies=1.0), "it copies: 100.0% of its images"),
+        (result(0.1, judge__nearest_in_training=0.97), "it leans on its training images: for 97.0% of its images"),
         (result(0.1, digits__7=0.0), "it does not draw the 7, which the present one draws"),
         (
-            result(0.1, autoencoder_recall__4=0.5),
-            "it draws fewer of the ways in which people write: recall of the 4 0.5",
+            result(0.1, autoencoder_coverage__4=0.5),
+            "it draws fewer of the ways in which people write: coverage of the 4 0.5",
         ),
         (result(0.1, autoencoder__coverage=0.5), "it draws fewer of the ways in which people write: coverage 0.5"),
     ):

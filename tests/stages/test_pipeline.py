@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import artifact, imported, set_params, uri_of
+from conftest import artifact, imported, paste, run_stage, set_params, uri_of
 from mlflow import MlflowClient
 from project import Project
 from ruamel.yaml import YAML
@@ -29,9 +29,7 @@ def project(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         made = Project(tmp_path_factory.mktemp("project") / """a b'c $d "e\"""")
-        made.run("dvc", "repro", "download")
-        shutil.copytree(small_inputs / "data/prepared", made.folder / "data/prepared")
-        made.run("dvc", "commit", "--force", "prepare")
+        made.take(small_inputs / "data/prepared")
         made.run("dvc", "repro")
         made.commit("first result")
         yield made
@@ -114,6 +112,28 @@ def test_what_may_change_a_run_is_looked_at(project: Project, change: Callable[[
     project.run("git", "checkout", ".")
     project.run("dvc", "checkout")
     project.run("dvc", "repro")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "stage", "content"),
+    [
+        ("params.yaml", "check", None),
+        ("models/judges/judge-0.safetensors", "evaluate", b"garbage"),
+        ("models/generator/generator.safetensors", "render", b"garbage"),
+    ],
+)
+def test_what_a_message_tells_to_type_restores_the_file(
+    project: Project, damaged: str, stage: str, content: bytes | None
+) -> None:
+    path = project.folder / damaged
+    before = path.read_bytes()
+    path.unlink()  # a link into DVC's cache stays whole
+    if content is not None:
+        path.write_bytes(content)
+    done = run_stage(stage, project.folder)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    paste(done.stderr, project.folder)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -302,11 +322,13 @@ def test_a_sweep_leaves_alone_what_runs_in_the_workspace(project: Project) -> No
 
 def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
     """So that its result can be made again from git and the DVC remote alone: here, without MLflow."""
-    start = "models/starts/one-epoch"
     project.run("git", "checkout", ".")
     project.run("dvc", "checkout")
-    shutil.copy(project.folder / "models/generator/training.safetensors", project.folder / start)
-    project.run("dvc", "add", start)
+    set_params(project.folder, train__init_from="one-epoch")
+    _, copy, _, add, _ = run_stage("check", project.folder).stderr.split("`")
+    for command in (copy, add):
+        paste(f"`{command}`", project.folder)
+    project.run("git", "checkout", "params.yaml")
     project.commit("a start")
     for wrong, said in (("gone", "models/starts/gone not found"), ("one-epoch", "one-epoch ended after epoch 1")):
         done = subprocess.run(

@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, max_pool2d
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, max_pool2d
 
 from mnist_gan.data.images import generate, to_uint8
 from mnist_gan.data.mnist import Split, read_prepared
 from mnist_gan.files import write_atomically
 from mnist_gan.quality import ruler
 from mnist_gan.quality.frozen import view
-from mnist_gan.quality.guards import COPIES
+from mnist_gan.quality.guards import COPYING
+from mnist_gan.quality.measures import Nearest
 from mnist_gan.quality.panel import Measured
 from mnist_gan.quality.ruler import Ruler
 from mnist_gan.quality.sight import SPACES, Eyes
@@ -67,8 +68,7 @@ class Case:
 
     def judged(self, given: Material, made: Ruler) -> dict[str, Any]:
         """A row of the table: the measures, what must be seen, and what is."""
-        images = self.make(given)
-        measured = made.measure(given.look(images), given.look.centred(images))
+        measured = made.measure(given.look, self.make(given))
         seen = faults(measured, made)
         return {
             "case": self.name,
@@ -162,6 +162,43 @@ def shifted(pixels: int, images: Callable[[Material], Tensor]) -> Callable[[Mate
     return lambda given: images(given).roll(pixels, dims=3)
 
 
+def bent(pixels: float, cells: int, images: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
+    """Bent smoothly: places are moved by normal random numbers of so many pixels, drawn on a grid of so many cells."""
+
+    def make(given: Material) -> Tensor:
+        flat = images(given)
+        count, size = len(flat), flat.shape[-1]
+        moves = pixels * torch.randn(count, 2, cells, cells, generator=torch.Generator().manual_seed(0))
+        smooth = interpolate(moves, size, mode="bicubic", align_corners=True).movedim(1, 3)
+        places = affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(flat.shape), align_corners=False)
+        bent = grid_sample(flat.float(), places + smooth * 2 / size, align_corners=False)
+        return bent.round().clamp(0, 255).to(torch.uint8)
+
+    return make
+
+
+def greyed(power: float, scale: float, images: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
+    """With each grey level, from 0 to 1, taken to a ``power`` and scaled."""
+    return lambda given: (255 * scale * (images(given) / 255) ** power).round().to(torch.uint8)
+
+
+def mirrored(given: Material) -> Tensor:
+    """Training images, left and right exchanged."""
+    return all_copied(given).flip(3)
+
+
+def erased(pixels: int) -> Callable[[Material], Tensor]:
+    """Training images without so many of the pixels of their strokes."""
+
+    def make(given: Material) -> Tensor:
+        images = all_copied(given)
+        order = torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) * (images > 64)
+        least = order.flatten(1).topk(pixels, dim=1).values[:, -1].view(-1, 1, 1, 1)
+        return images.where(order < least, 0)
+
+    return make
+
+
 def warped(turn: float = 0, stretch: float = 0, slant: float = 0, least: float = -1) -> Callable[[Material], Tensor]:
     """Training images, each by an affine map of its own around the middle of the image.
 
@@ -212,6 +249,22 @@ def blends(given: Material) -> Tensor:
     return shuffled(torch.cat(images).to(torch.uint8))[: len(given.unseen.images)]
 
 
+def blended(part: float) -> Callable[[Material], Tensor]:
+    """A ``part`` of each training image and the rest of the nearest other of its digit, in pixels."""
+
+    def make(given: Material) -> Tensor:
+        images, labels = all_copied(given), given.training.labels[: len(given.unseen.images)]
+        blends = []
+        for digit in range(10):
+            of_digit = given.training.images[given.training.labels == digit].float().flatten(1)
+            ours = images[labels == digit].float()
+            others = torch.cdist(ours.flatten(1), of_digit).topk(2, largest=False).indices[:, 1]  # the first is itself
+            blends.append(part * ours + (1 - part) * of_digit[others].view_as(ours))
+        return shuffled(torch.cat(blends).round().to(torch.uint8))
+
+    return make
+
+
 def joined(given: Material) -> Tensor:
     """The left half of each training image beside the right half of the next of its digit."""
     images = []
@@ -258,56 +311,78 @@ def unseen(given: Material) -> Tensor:
 
 
 FEW = ("recall", "coverage")
+COPIES, LEANS = ("copies",), ("nearest_in_training",)
+FAR = ("frechet_distance",)
+HONEST = (*COPIES, *LEANS)
+
+
+def fraud(name: str, make: Callable[[Material], Tensor], *faults: str, sound: tuple[str, ...] = ()) -> Case:
+    """A case that copies, repeats, omits or blurs."""
+    return Case(name, make, faults, sound, fraud=True)
+
+
 CASES = (
-    Case("unseen real images", unseen, sound=("frechet_distance", "copies", "digits")),
-    Case("10% copies of training images", copied(0.1), ("copies",), ("frechet_distance", "recall"), fraud=True),
-    Case("50% copies", copied(0.5), ("copies",), ("frechet_distance", "recall"), fraud=True),
-    Case("100% copies", all_copied, ("copies",), fraud=True),
-    Case("copies with noise of 5 grey levels", noisy(5, all_copied), ("copies",), fraud=True),
-    Case("copies moved by a pixel", shifted(1, all_copied), ("copies",), fraud=True),
-    Case("300 training images moved", shifted(2, repeated(300)), ("copies", "frechet_distance", *FEW), fraud=True),
-    Case(
-        "copies, blurred and repeated",
-        mixed(all_copied, blurred(1.0), repeated(300)),
-        ("copies", "frechet_distance"),
-        fraud=True,
-    ),
-    Case("copies turned by up to 10 degrees", warped(turn=10), ("copies",), fraud=True),
-    Case("copies stretched by up to a tenth", warped(stretch=0.1), ("copies",), fraud=True),
-    Case("copies slanted by up to a fifth", warped(slant=0.2), ("copies",), fraud=True),
-    Case("copies all turned by 5 degrees", warped(turn=5, least=1), ("frechet_distance",), fraud=True),
-    Case("halves of two training images", joined, ("frechet_distance",)),
-    Case("100 training images repeated", repeated(100), ("copies", "frechet_distance", *FEW), fraud=True),
-    Case("300 training images repeated", repeated(300), ("copies", "frechet_distance", *FEW), fraud=True),
-    Case("blends of two training images", blends, ("frechet_distance", "precision"), fraud=True),
-    Case("no 1", digit_kept(1, 0), ("frechet_distance", "digits", "coverage"), ("copies",), fraud=True),
-    Case("half of the 1s", digit_kept(1, 0.5), ("digits",), ("copies",)),
-    Case("one kind of 4", one_kind(4), ("digit_recall", "digit_coverage"), ("copies",), fraud=True),
-    Case("thick strokes", thick, ("frechet_distance", *FEW), ("copies",)),
-    Case("thin strokes", thin, ("frechet_distance", *FEW), ("copies",)),
-    Case("hard strokes", sharpened, ("frechet_distance",), ("copies",)),
-    Case("half blurred", blurred(0.5), ("frechet_distance",), ("copies",), fraud=True),
-    Case("all blurred", blurred(1.0), ("frechet_distance", *FEW), ("copies",), fraud=True),
-    Case("moved by two pixels", shifted(2, unseen), ("frechet_distance",), ("copies",)),
-    Case("noise of 5 grey levels", noisy(5, unseen), ("frechet_distance",), ("copies",)),
-    Case("noise of 40 grey levels", noisy(40, unseen), ("frechet_distance", "precision"), ("copies",)),
-    Case("reconstructions", reconstructed, ("frechet_distance",), ("copies",)),
-    Case("a Gaussian a digit", gaussian_codes, ("frechet_distance", "precision"), ("copies",)),
+    Case("unseen real images", unseen, sound=("frechet_distance", *HONEST, "digits")),
+    fraud("10% copies of training images", copied(0.1), *COPIES, sound=("frechet_distance", "recall")),
+    fraud("50% copies", copied(0.5), *COPIES, sound=("frechet_distance", "recall")),
+    fraud("100% copies", all_copied, *COPIES, *LEANS),
+    fraud("copies with noise of 5 grey levels", noisy(5, all_copied), *COPIES, *LEANS),
+    fraud("copies with noise of 20 grey levels", noisy(20, all_copied), *COPIES, *LEANS),
+    fraud("copies at nine tenths of their grey", greyed(1, 0.9, all_copied), *COPIES, *LEANS),
+    fraud("copies with a gamma of 0.8", greyed(0.8, 1, all_copied), *COPIES, *LEANS),
+    fraud("copies with a gamma of 1.2", greyed(1.2, 1, all_copied), *COPIES, *LEANS),
+    fraud("copies without eight pixels of their strokes", erased(8), *COPIES, *LEANS),
+    fraud("copies moved by a pixel", shifted(1, all_copied), *COPIES, *LEANS),
+    fraud("300 training images moved", shifted(2, repeated(300)), *COPIES, *LEANS, *FAR, *FEW),
+    fraud("copies, blurred and repeated", mixed(all_copied, blurred(1.0), repeated(300)), *COPIES, *LEANS, *FAR),
+    fraud("copies turned by up to 10 degrees", warped(turn=10), *COPIES, *LEANS),
+    fraud("copies stretched by up to a tenth", warped(stretch=0.1), *COPIES, *LEANS),
+    fraud("copies slanted by up to a fifth", warped(slant=0.2), *COPIES, *LEANS),
+    fraud("copies all slanted by a fifth", warped(slant=0.2, least=1), *COPIES, *LEANS),
+    fraud("copies all turned by 5 degrees", warped(turn=5, least=1), *COPIES, *LEANS, *FAR),
+    fraud("copies all turned by 10 degrees", warped(turn=10, least=1), *LEANS, *FAR),
+    fraud("copies bent by 0.25 pixels (4 by 4 cells)", bent(0.25, 4, all_copied), *COPIES, *LEANS),
+    fraud("copies bent by 0.5 pixels", bent(0.5, 4, all_copied), *COPIES, *LEANS),
+    fraud("copies bent by 1 pixel", bent(1, 4, all_copied), *COPIES, *LEANS),
+    fraud("copies bent by 1 pixel (3 by 3 cells)", bent(1, 3, all_copied), *COPIES, *LEANS),
+    fraud("copies bent by 1 pixel (8 by 8 cells)", bent(1, 8, all_copied), *LEANS),
+    fraud("copies bent by 1.5 pixels", bent(1.5, 4, all_copied), *LEANS, *FAR),
+    fraud("copies bent by 2 pixels", bent(2, 4, all_copied), *FAR),
+    fraud("copies bent by 2 pixels (8 by 8 cells)", bent(2, 8, all_copied), *FAR),
+    fraud("1,000 training images, bent by 1 pixel", bent(1, 4, repeated(1000)), *COPIES, *LEANS),
+    fraud("300 training images, bent by 1 pixel", bent(1, 4, repeated(300)), *COPIES, *LEANS),
+    fraud("copies mirrored", mirrored, *FAR),
+    fraud("0.7 of an image and 0.3 of its nearest", blended(0.7), *COPIES, *LEANS),
+    fraud("the mean of an image and its nearest", blended(0.5), *COPIES, *LEANS),
+    fraud("the mean of two images", blends, *FAR, "precision"),
+    Case("halves of two training images", joined, FAR),
+    fraud("100 training images repeated", repeated(100), *COPIES, *LEANS, *FAR, *FEW),
+    fraud("300 training images repeated", repeated(300), *COPIES, *LEANS, *FAR, *FEW),
+    fraud("no 1", digit_kept(1, 0), *FAR, "digits", "coverage", sound=HONEST),
+    Case("half of the 1s", digit_kept(1, 0.5), ("digits",), HONEST),
+    fraud("one kind of 4", one_kind(4), "digit_recall", "digit_coverage", sound=HONEST),
+    Case("thick strokes", thick, (*FAR, *FEW), HONEST),
+    Case("thin strokes", thin, (*FAR, *FEW), HONEST),
+    Case("hard strokes", sharpened, FAR, HONEST),
+    fraud("half blurred", blurred(0.5), *FAR, sound=HONEST),
+    fraud("all blurred", blurred(1.0), *FAR, *FEW, sound=HONEST),
+    Case("moved by two pixels", shifted(2, unseen), FAR, HONEST),
+    Case("noise of 5 grey levels", noisy(5, unseen), FAR, HONEST),
+    Case("noise of 40 grey levels", noisy(40, unseen), (*FAR, "precision"), HONEST),
+    Case("bent by 1 pixel", bent(1, 4, unseen), FAR, HONEST),
+    Case("reconstructions", reconstructed, FAR, HONEST),
+    Case("a Gaussian a digit", gaussian_codes, (*FAR, "precision"), HONEST),
 )
 
 
 def faults(measured: dict[str, Measured], made: Ruler) -> set[str]:
-    """The measures that are worse than those of real images, beyond both intervals, in one kind of space at least.
-
-    Of copies, more than ``verdict.COPIES``.
-    """
+    """The measures that are worse than those of real images, beyond both intervals, in one kind of space at least."""
     floor = made.floor["interval"]
     found = set()
     for kind in SPACES:
-        if measured[kind]["frechet_distance"].low > floor[kind]["frechet_distance"]["high"]:
-            found.add("frechet_distance")
-        if measured[kind]["copies"].low > COPIES:
-            found.add("copies")
+        for name in ("frechet_distance", *COPYING):
+            if measured[kind][name].low > floor[kind][name]["high"]:
+                found.add(name)
         for name in ("precision", "recall", "coverage"):
             if measured[kind][name].high < floor[kind][name]["low"]:
                 found.add(name)
@@ -321,10 +396,34 @@ def faults(measured: dict[str, Measured], made: Ruler) -> set[str]:
     return found
 
 
-SHOWN = ("frechet_distance", "precision", "recall", "coverage", "copies")
+def seen_from(images: Mapping[str, Nearest], honest: Mapping[str, Nearest], made: Ruler) -> float | None:
+    """The least of PARTS that such ``images`` must be among those of an ``honest`` generator to be seen as copies."""
+    floor = made.floor["interval"]
+    for part in PARTS:
+        found = made.copying({kind: mixture(part, images[kind], honest[kind]) for kind in SPACES})
+        if any(found[kind][name].low > floor[kind][name]["high"] for kind in SPACES for name in COPYING):
+            return part
+    return None
+
+
+def mixture(part: float, images: Nearest, honest: Nearest) -> Nearest:
+    """As if a ``part`` of the ``honest`` images were such ``images``, in no order."""
+    count = len(honest.trained)
+    rows, order = round(part * count), torch.randperm(count, generator=torch.Generator().manual_seed(0))
+
+    def mixed(ours: Tensor, theirs: Tensor) -> Tensor:
+        return torch.cat([ours[..., :rows], theirs[..., rows:]], dim=-1)[..., order]
+
+    return Nearest(mixed(images.trained, honest.trained), mixed(images.unseen, honest.unseen))
+
+
+PARTS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Of images that are made of training images, among those of an honest generator."""
+SHOWN = ("frechet_distance", "precision", "recall", "coverage", "copies", "nearest_in_training")
 WORDS = {
     "frechet_distance": "far",
     "copies": "copies",
+    "nearest_in_training": "leans",
     "precision": "unlike",
     "recall": "few ways (recall)",
     "coverage": "few ways (coverage)",
@@ -339,20 +438,30 @@ def page(content: dict[str, Any]) -> str:
     """The table in Markdown."""
 
     def cell(values: Mapping[str, Any], name: str) -> str:
-        digits = ".3g" if name == "frechet_distance" else ".2f"
+        digits = {"frechet_distance": ".3g", "copies": ".3f", "nearest_in_training": ".3f"}.get(name, ".2f")
         return " / ".join(f"{values[kind][name]:{digits}}" for kind in SPACES)
 
     def row(name: str, values: Mapping[str, Any], said: Sequence[str]) -> str:
-        return f"| {' | '.join([name, *(cell(values, shown) for shown in SHOWN), *said])} |"
+        told = " / ".join(f"{part:.2f}" for part in values["told_apart"].values())
+        return f"| {' | '.join([name, *(cell(values, shown) for shown in SHOWN), told, *said])} |"
 
-    titles = ("images", "Fréchet distance", *SHOWN[1:], "must be seen", "is seen", "")
+    def least(case: Mapping[str, Any]) -> str:
+        seen = case.get("seen_from", 0)
+        return "" if seen == 0 else f"{seen:.0%}" if seen else "never"
+
+    measures = ("Fréchet distance", *SHOWN[1:5], "nearest is a training image", "told apart")
+    titles = ("images", *measures, "copies seen from", "must be seen", "is seen", "")
     rows = [
-        row(case["case"], case, (words(case["faults"]), words(case["seen"]), "yes" if case["passes"] else "**no**"))
+        row(
+            case["case"],
+            case,
+            (least(case), words(case["faults"]), words(case["seen"]), "yes" if case["passes"] else "**no**"),
+        )
         for case in content["cases"]
     ]
-    floor = row("*floor: draws of training images*", content["floor"], ("", "", ""))
+    floor = row("*floor: draws of training images*", content["floor"], ("", "", "", ""))
     table = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", floor, *rows]
-    return INTRODUCTION + "\n".join(table) + "\n"
+    return INTRODUCTION.format(honest=content["honest"]) + "\n".join(table) + "\n"
 
 
 def words(names: Sequence[str]) -> str:
@@ -362,13 +471,16 @@ def words(names: Sequence[str]) -> str:
 
 INTRODUCTION = f"""# Calibration
 
-What the ruler reads on images whose faults are known. Each cell: by the five judges / by the autoencoder.
+What the ruler reads on images whose faults are known. Each cell: by the five judges / by the autoencoder; "told apart":
+by a fresh judge that is shown 32 / 16 / 8 pixels.
 `python -m mnist_gan calibrate` makes this page and [its numbers](calibration.json), with an interval for each; a test
 fails when a measure stops seeing what it saw.
 
 The training images are dealt at random: 50,000 play the training images that could be copied, {UNSEEN:,} play what a
 perfect generator draws, and these are spoiled. A fault is seen where a measure's 95% interval and that of the floor are
 apart, in one kind of space at least. The last column says whether all that must be seen is, and nothing that must not.
+"Copies seen from": the least of 2, 5, 10, 25, 50 and 100% that such images must be among those of {{honest}} for
+`copies` or `nearest_in_training` to see them.
 
 """
 
@@ -377,14 +489,18 @@ def main() -> None:
     """Measure every case, write the page and its numbers."""
     options = parser().parse_args()
     hardware.configure()
-    cases = [*CASES, *(trained(name, path) for name, path in options.generators)]
+    generated = [trained(name, path) for name, path in options.generators]
     given = Material.of(read_prepared("train"), UNSEEN, Eyes())
     made = given.ruler(read_prepared("test"))
+    honest = (generated or CASES)[-1 if generated else 0]
+    near_honest = made.nearest(given.look, honest.make(given))
     rows = []
-    for case in cases:
+    for case in (*CASES, *generated):
         rows.append(case.judged(given, made))
+        if case.fraud and not set(COPYING) & set(case.sound):
+            rows[-1]["seen_from"] = seen_from(made.nearest(given.look, case.make(given)), near_honest, made)
         print(f"{case.name}: {'passes' if rows[-1]['passes'] else 'fails'}: {words(rows[-1]['seen'])}", flush=True)
-    content = {"floor": made.floor, "cases": rows}
+    content = {"floor": made.floor, "honest": honest.name, "cases": rows}
     write_atomically(NUMBERS, (json.dumps(content, indent=1) + "\n").encode())
     write_atomically(PAGE, page(content).encode())
 
@@ -397,7 +513,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         type=name_and_path,
         metavar="NAME=FILE",
-        help="generators to measure as well, as models/generator has them",
+        help="generators to measure as well, as models/generator has them; frauds are mixed with the last one's images",
     )
     return made
 

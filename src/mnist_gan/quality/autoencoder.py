@@ -20,8 +20,10 @@ PATH = Path("models/autoencoder.safetensors")
 FEATURES = 64
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(frozen.Sized):
     """Three convolutions down to 64 features, three up again."""
+
+    size = SIZE
 
     def __init__(self) -> None:
         super().__init__()

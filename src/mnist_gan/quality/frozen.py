@@ -18,19 +18,27 @@ from mnist_gan.data.mnist import Split
 from mnist_gan.errors import UserError, command
 from mnist_gan.files import write_atomically
 
-Network = TypeVar("Network", bound=nn.Module)
-
 SIZE = 32
-"""Height and width in pixels that the networks see; other sizes are resized to it."""
+"""Height and width in pixels that the frozen networks see; other sizes are resized to it."""
 SHIFT = 2
 """Largest shift in pixels of a training image, in each direction."""
 
 
-def view(images: Tensor) -> Tensor:
-    """uint8 ``[N, C, H, W]`` as the networks see it: float32 in [-1, 1], SIZE pixels, the mean of the colours."""
+class Sized(nn.Module):
+    """A network that sees images of one size."""
+
+    size: int
+    """Their height and width in pixels."""
+
+
+Network = TypeVar("Network", bound=Sized)
+
+
+def view(images: Tensor, size: int = SIZE) -> Tensor:
+    """uint8 ``[N, C, H, W]`` as the networks see it: float32 in [-1, 1], so many pixels, the mean of the colours."""
     seen = to_float(images).mean(dim=1, keepdim=True)
-    if seen.shape[-1] != SIZE:
-        seen = interpolate(seen, SIZE, mode="bilinear", antialias=True)
+    if seen.shape[-1] != size:
+        seen = interpolate(seen, size, mode="bilinear", antialias=True)
     return seen.contiguous(memory_format=torch.channels_last)
 
 
@@ -46,7 +54,7 @@ def fit(
     Adam under a one-cycle schedule (Smith and Topin 2017, arXiv 1708.07120), images shifted at random.
 
     Args:
-        loss_of: a scalar from the network, images ``[N, 1, SIZE, SIZE]`` in [-1, 1] and labels ``[N]``.
+        loss_of: a scalar from the network, images ``[N, 1, size, size]`` in [-1, 1] and labels ``[N]``.
     """
     torch.manual_seed(options.seed)
     network = build().to(memory_format=torch.channels_last).train()
@@ -57,7 +65,7 @@ def fit(
     for epoch in range(1, options.epochs + 1):
         total = 0.0
         for indices in torch.randperm(len(labels))[: steps * options.batch_size].split(options.batch_size):
-            loss = loss_of(network, shift(view(split.images[indices])), labels[indices])
+            loss = loss_of(network, shift(view(split.images[indices], network.size)), labels[indices])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

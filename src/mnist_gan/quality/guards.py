@@ -2,22 +2,35 @@
 
 from collections.abc import Mapping
 
-COPIES = 0.02
-"""A generator copies where more of its images than these are taken for copies: twice as many as of the test images.
-Other unseen images get up to 0.015 (docs/calibration.md)."""
+from mnist_gan.quality.panel import Estimate
+
 PRESENT = 0.01
 """A digit is drawn where at least this part of the images is taken for it."""
 SPACES = {"judge": "judges", "autoencoder": "autoencoder"}
-NEAR = "lie nearer to a training image than all but 1% of unseen ones"
+COPYING = {
+    "copies": "it copies: {value:.1%} of its images are nearer to a training image than all but {floor:.0%} of real "
+    "ones are",
+    "nearest_in_training": "it leans on its training images: for {value:.1%} of its images the nearest real one is a "
+    "training image, for real images {floor:.1%}",
+}
+"""The measures that say that images are made of training images, and how."""
 
 Quality = Mapping[str, float]
 """All measures of one result: metrics/evaluate.json, flat."""
 
 
-def copies(quality: Quality) -> float:
-    """The part of the images that are taken for copies, where that is more than of unseen images; else 0."""
-    beyond = [space for space in SPACES if quality[f"interval/{space}/copies/low"] > COPIES]
-    return max((quality[f"{space}/copies"] for space in beyond), default=0.0)
+def copying(quality: Quality) -> str:
+    """What says that the images are made of training images, by more than chance explains; nothing where nothing does.
+
+    The intervals of the generator and of real images must be apart, in one kind of space at least. A result of an older
+    ruler has fewer measures.
+    """
+    for measure, words in COPYING.items():
+        for name in (f"{space}/{measure}" for space in SPACES if f"{space}/{measure}" in quality):
+            value, floor = Estimate.of(quality, name), Estimate.of(quality, name, "floor/")
+            if value.low > floor.high:
+                return words.format(value=value.value, floor=floor.value)
+    return ""
 
 
 def missing_digits(quality: Quality) -> list[int]:

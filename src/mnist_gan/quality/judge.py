@@ -25,24 +25,25 @@ PATHS = [FOLDER / f"judge-{number}.safetensors" for number in range(COUNT)]
 FEATURES = 128
 
 
-class Judge(nn.Module):
-    """Three convolutions with pooling, 128 features, ten classes."""
+class Judge(frozen.Sized):
+    """Three convolutions with pooling, 128 features, ten classes or so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = SIZE, classes: int = 10) -> None:
         super().__init__()
+        self.size = size
         self.body = nn.Sequential(
             *_block(1, 16),
             *_block(16, 32),
             *_block(32, 64),
             nn.Flatten(),
-            nn.Linear(64 * (SIZE // 8) ** 2, FEATURES, bias=False),
+            nn.Linear(64 * (size // 8) ** 2, FEATURES, bias=False),
             nn.BatchNorm1d(FEATURES, affine=False),
             nn.ReLU(),
         )
-        self.head = nn.Linear(FEATURES, 10)
+        self.head = nn.Linear(FEATURES, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, 10]`` of images ``[N, 1, SIZE, SIZE]`` in [-1, 1]."""
+        """Logits ``[N, classes]`` of images ``[N, 1, size, size]`` in [-1, 1]."""
         logits: Tensor = self.head(self.body(images))
         return logits
 

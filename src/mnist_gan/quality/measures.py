@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-VERSION = 2
+VERSION = 3
 """Raised with every change that gives other numbers."""
 PARTS = 10
 NEIGHBOURS = 5 * PARTS
@@ -208,12 +208,54 @@ def neighbourhoods(features: Tensor, reference: Tensor, reference_distances: Ten
     return Neighbourhoods(average(torch.cat(precise)), average(torch.cat(density)), recalled, covered)
 
 
-def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
-    """Distance ``[N]`` of every row to the nearest row of ``reference``; of equal rows, up to 0.01 by rounding."""
+def nearest_distances(features: Tensor, reference: Tensor, rank: int = 1) -> Tensor:
+    """Distance ``[N]`` of every row to the nearest row of ``reference``, or to that of another ``rank``.
+
+    Of equal rows, up to 0.01 by rounding. A row that is in ``reference`` itself has its nearest other at rank 2.
+    """
     norms = reference.square().sum(dim=1)
-    # Without the row's own norm, which moves no minimum: the table is passed over once.
-    found = [torch.addmm(norms, block, reference.T, alpha=-2).amin(dim=1) for block in features.split(ROWS)]
+    found = []
+    for block in features.split(ROWS):
+        # Without the row's own norm, which moves no minimum: the table is passed over once.
+        table = torch.addmm(norms, block, reference.T, alpha=-2)
+        found.append(table.amin(dim=1) if rank == 1 else table.kthvalue(rank, dim=1).values)
     return (torch.cat(found) + features.square().sum(dim=1)).clamp(min=0).sqrt()
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """How near N images are to the nearest image that the generator was trained on, and to the nearest unseen one.
+
+    Which of the two is nearer says whether the generator leans on what it was trained on. An image that was made of a
+    training image by a small change, whatever change, is nearer to that one than to any other. It is the
+    nearest-neighbour two-sample test (Schilling 1986, Journal of the American Statistical Association 81), which
+    Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675) turned to copies.
+    """
+
+    trained: Tensor
+    """Distances ``[N]``."""
+    unseen: Tensor
+    """Distances ``[PARTS, N]``, to each part of the unseen images in their order."""
+
+    @classmethod
+    def of(cls, features: Tensor, training: Tensor, unseen: Tensor, rank: int = 1) -> "Nearest":
+        """Of ``features`` ``[N, D]`` to ``training`` ``[T, D]``, by ``rank`` there, and to ``unseen`` ``[M, D]``."""
+        parts = [nearest_distances(features, part) for part in unseen.tensor_split(PARTS)]
+        return cls(nearest_distances(features, training, rank), torch.stack(parts))
+
+    @property
+    def ratio(self) -> Tensor:
+        """Of the two distances ``[N]``: below 1 where the nearest real image is a training image."""
+        return self.trained / self.unseen.amin(dim=0)
+
+    def in_training(self) -> tuple[Tensor, Tensor]:
+        """The part of the images whose nearest real image is a training image, ``[1 + PARTS]``.
+
+        Once with parts of the images left out, once with parts of the unseen ones, whose draw moves it as well.
+        """
+        without = [torch.cat([self.unseen[:number], self.unseen[number + 1 :]]) for number in range(PARTS)]
+        nearer = [self.trained < unseen.amin(dim=0) for unseen in (self.unseen, *without)]
+        return average(nearer[0]), torch.stack([one.double().mean() for one in nearer])
 
 
 def nearest(features: Tensor, reference: Tensor) -> Tensor:

@@ -11,26 +11,28 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from mnist_gan.quality import measures
-from mnist_gan.quality.measures import PARTS, Gaussian
+from mnist_gan.quality.measures import PARTS, Gaussian, Nearest
 
 CONFIDENCE = 0.95
 NORMAL = 1.96
 """The normal distribution's factor of a standard error."""
 TAIL = 0.01
-"""An image is taken for a copy where it is nearer to a training image than this part of unseen images is."""
+"""The part of real images that are taken for copies: the nearest to a training image, for how near unseen ones are."""
 HEADLINES = {
     "judge/frechet_distance": "Fréchet distance, judges",
     "autoencoder/frechet_distance": "Fréchet distance, autoencoder",
+    "told_apart/32_pixels": "told from real images by a fresh judge",
+    "told_apart/8_pixels": "the same, shown in 8 pixels",
     "judge/precision": "precision: images that look real",
-    "judge/recall": "recall: real images that it could draw",
-    "autoencoder/recall": "recall, autoencoder",
     "judge/coverage": "coverage: real images that it comes near",
     "autoencoder/coverage": "coverage, autoencoder",
     "autoencoder/copies": "copies: images too near to a training image",
+    "autoencoder/nearest_in_training": "leaning: images nearest to a training image",
     "judge/digits_present": "digits drawn",
     "judge/total_variation": "digits' shares: off by",
 }
 """The measures that say how good a generator is and what it is bad at, with their titles."""
+DISTANCES = ("frechet_distance", "frechet_distance_infinite")
 UNBOUNDED = ("frechet_distance_infinite", "kernel_distance")
 MOST = {"frechet_distance": math.inf, "density": math.inf, "classifier_score": 10.0, "digits_present": 10.0}
 """The largest values of measures that are no parts of 1."""
@@ -70,8 +72,10 @@ class Spread(NamedTuple):
     factor: float
 
 
-def spread(values: Tensor) -> Spread:
+def spread(values: Tensor, *others: Tensor) -> Spread:
     """From a measure's values ``[1 + PARTS]``, or ``[J, 1 + PARTS]`` of J networks, of which the mean is meant.
+
+    ``others`` are the same measure with parts of something else left out, whose draw counts as well.
 
     The error has two sources. One is the draw of the images: the delete-a-group jackknife (Tukey 1958, Annals of
     Mathematical Statistics 29; Wolter 2007, Introduction to Variance Estimation, section 4.2). The other is which
@@ -79,15 +83,16 @@ def spread(values: Tensor) -> Spread:
     Bulletin 2).
     """
     by_network = values.double().view(-1, 1 + PARTS)
-    mean, networks = by_network.mean(dim=0), len(by_network)
-    draws = (PARTS - 1) / PARTS * (mean[1:] - mean[1:].mean()).square().sum().item()
+    networks = len(by_network)
+    left_out = [each.double().view(-1, 1 + PARTS).mean(dim=0)[1:] for each in (values, *others)]
+    draws = [((PARTS - 1) / PARTS * (parts - parts.mean()).square().sum()).item() for parts in left_out]
     between = by_network[:, 0].var().item() / networks if networks > 1 else 0.0
-    variance = draws + between
-    value = mean[0].item()
+    variance = sum(draws) + between
+    value = by_network[:, 0].mean().item()
     if variance == 0:
         return Spread(value, 0.0, NORMAL)
-    freedom = variance**2 / (draws**2 / (PARTS - 1) + between**2 / max(1, networks - 1))
-    return Spread(value, math.sqrt(variance), _factor(freedom))
+    squares = sum(draw**2 for draw in draws) / (PARTS - 1) + between**2 / max(1, networks - 1)
+    return Spread(value, math.sqrt(variance), _factor(variance**2 / squares))
 
 
 def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -> Estimate:
@@ -96,14 +101,14 @@ def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -
     return Estimate(value, max(least, value - factor * error), min(most, value + factor * error))
 
 
-def proportion(values: Tensor, images: int) -> Estimate:
-    """Of a measure that counts a part of so many ``images``.
+def proportion(values: Tensor, images: int, *others: Tensor) -> Estimate:
+    """Of a measure that counts a part of so many ``images``; ``others`` as in ``spread``.
 
     The interval of Wilson 1927 (Journal of the American Statistical Association 22) for the number of independent
     images that would have the same error: Korn and Graubard 1998 (Survey Methodology 24). It neither leaves 0 to 1 nor
     shrinks to a point at its ends.
     """
-    value, error, factor = spread(values)
+    value, error, factor = spread(values, *others)
     effective = value * (1 - value) / error**2 if error and 0 < value < 1 else images
     return wilson(value, effective, factor)
 
@@ -175,17 +180,18 @@ class Space:
 
 @dataclass(frozen=True)
 class Originals:
-    """The images that a generator could copy, in one network's space of features."""
+    """The images that a generator could copy, and others that it never saw, in one network's space of features."""
 
     training: Tensor
     """Features ``[T, D]`` of all training images."""
+    unseen: Tensor
+    """Features ``[M, D]`` of the test images."""
     limit: Tensor
-    """The distance to the nearest training image that a part TAIL of the test images is below, a scalar."""
+    """The ratio of ``Nearest`` that a part TAIL of the training images is below, each without itself, a scalar."""
 
-    @classmethod
-    def of(cls, training: Tensor, test: Tensor) -> "Originals":
-        """From both sets' features."""
-        return cls(training, measures.nearest_distances(test, training).quantile(TAIL))
+    def nearest(self, features: Tensor) -> Nearest:
+        """How near generated images ``[N, D]`` are to both."""
+        return Nearest.of(features, self.training, self.unseen)
 
 
 Measured = dict[str, Estimate]
@@ -232,14 +238,18 @@ def all_measures(features: Sequence[Tensor], spaces: Sequence[Space], labels: Te
     }
 
 
-def copies(features: Tensor, originals: Originals) -> Estimate:
-    """The part of the images ``[N, D]`` that lie nearer to a training image than all but TAIL of unseen images.
+def copying(near: Nearest, limit: Tensor) -> Measured:
+    """What says that images are made of training images.
 
-    Copying is in the tail: of the distances to the nearest training image, a mean or a median does not see that of some
-    images.
+    The two look for different frauds. ``copies``: some images are hardly changed, whatever the others are. That is in
+    the tail, where no mean or median sees it. ``nearest_in_training``: all images lean a little on training images,
+    though none is too near to one.
     """
-    near = measures.nearest_distances(features, originals.training) < originals.limit
-    return proportion(measures.average(near), len(features))
+    count, (value, other) = len(near.trained), near.in_training()
+    return {
+        "copies": proportion(measures.average(near.ratio < limit), count),
+        "nearest_in_training": proportion(value, count, other),
+    }
 
 
 def by_class(probabilities: Tensor, reference: Tensor) -> Measured:

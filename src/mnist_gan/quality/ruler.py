@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.mnist import Split, read_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
-from mnist_gan.quality import measures, panel
-from mnist_gan.quality.measures import Gaussian
+from mnist_gan.quality import fresh, measures, panel
+from mnist_gan.quality.measures import Gaussian, Nearest
 from mnist_gan.quality.panel import Estimate, Measured, Originals, Space
 from mnist_gan.quality.sight import JUDGES, SPACES, Eyes, Seen
 
@@ -52,8 +52,8 @@ class Ruler:
     """By judge."""
     probabilities: Tensor
     """Of the classes of the M test images, by the judges: ``[M, 10]``."""
-    labels: Tensor
-    """Of the test images, ``[M]``."""
+    test: Split
+    """The M test images themselves."""
     floor: dict[str, Any]
     """What training images drawn at random get: no generator can be expected to be better."""
     made_of: str
@@ -70,18 +70,23 @@ class Ruler:
 
         seen, tested, trained = look(test.images), look.centred(test.images), look.centred(training.images)
         spaces = {name: Space.of(features) for name, features in seen.features.items()}
-        originals = {kind: Originals.of(trained[kind], tested[kind]) for kind in SPACES}
+        one = torch.randperm(len(training.images), generator=random)[:samples]
+        # Each without itself, which is the nearest.
+        near = {kind: Nearest.of(trained[kind][one], trained[kind], tested[kind], rank=2) for kind in SPACES}
+        originals = {
+            kind: Originals(trained[kind], tested[kind], near[kind].ratio.quantile(panel.TAIL)) for kind in SPACES
+        }
         validation = _validation(draw(VALIDATION))
-        bare = cls(spaces, originals, validation, seen.probabilities, test.labels, {}, made_of)
+        bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of)
         drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
         floor = {
             group: {name: panel.of_draws(name, [draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
             for group in drawn[0]
         }
         for kind in SPACES:
-            # A draw of training images is all copies; of unseen images, by the limit's definition, TAIL are.
-            floor[kind]["copies"] = panel.wilson(panel.TAIL, len(test.labels), panel.NORMAL)
-        return cls(spaces, originals, validation, seen.probabilities, test.labels, tabulate(floor), made_of)
+            floor[kind] |= panel.copying(near[kind], originals[kind].limit)
+        floor["told_apart"] = fresh.told_apart(training.images[one], test.images)
+        return cls(spaces, originals, validation, seen.probabilities, test, tabulate(floor), made_of)
 
     def name(self, samples: int, seed: int) -> str:
         """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
@@ -101,18 +106,27 @@ class Ruler:
             "recall": near.recalled.double().mean().item(),
         }
 
-    def measure(self, generated: Seen, centred: Mapping[str, Tensor]) -> dict[str, Measured]:
-        """All measures of images, as ``Eyes`` sees them where they are and ``centred``."""
-        measured = self.likeness(generated)
-        for kind, originals in self.originals.items():
-            measured[kind]["copies"] = panel.copies(centred[kind], originals)
-        return measured
+    def measure(self, look: Eyes, images: Tensor) -> dict[str, Measured]:
+        """All measures of uint8 images ``[N, C, H, W]``, which are in no order."""
+        measured = self.likeness(look(images))
+        for kind, found in self.copying(self.nearest(look, images)).items():
+            measured[kind] |= found
+        return measured | {"told_apart": fresh.told_apart(images, self.test.images)}
+
+    def nearest(self, look: Eyes, images: Tensor) -> dict[str, Nearest]:
+        """How near uint8 images ``[N, C, H, W]`` are to real ones, by kind of space."""
+        centred = look.centred(images)
+        return {kind: originals.nearest(centred[kind]) for kind, originals in self.originals.items()}
+
+    def copying(self, near: Mapping[str, Nearest]) -> dict[str, Measured]:
+        """What says that images are made of training images, by kind of space."""
+        return {kind: panel.copying(near[kind], originals.limit) for kind, originals in self.originals.items()}
 
     def likeness(self, generated: Seen) -> dict[str, Measured]:
         """All measures against the test images: in both kinds of space, and digit by digit."""
         measured: dict[str, Measured] = {}
         for kind, networks in SPACES.items():
-            found = panel.all_measures(*self._in(generated, networks), self.labels)
+            found = panel.all_measures(*self._in(generated, networks), self.test.labels)
             measured[kind] = found.pop("all")
             measured |= {f"{kind}_{name}": by_digit for name, by_digit in found.items()}
         measured["judge"] |= panel.by_class(generated.probabilities, self.probabilities)
@@ -127,7 +141,7 @@ class Ruler:
 
     def write(self) -> None:
         """Write TENSORS and FLOOR."""
-        tensors = {"probabilities": self.probabilities, "labels": self.labels}
+        tensors = {"probabilities": self.probabilities}
         for kind in ("spaces", "originals", "validation"):
             for name, held in getattr(self, kind).items():
                 tensors |= {f"{kind}.{name}.{part}": tensor for part, tensor in vars(held).items()}
@@ -152,9 +166,8 @@ def read() -> Ruler:
         originals = {kind: Originals(**parts("originals", kind)) for kind in SPACES}
         validation = {name: Validation(**parts("validation", name)) for name in JUDGES}
         floor = json.loads(FLOOR.read_text())
-        return Ruler(
-            spaces, originals, validation, tensors["probabilities"], tensors["labels"], floor, about["made_of"]
-        )
+        test = read_prepared("test")
+        return Ruler(spaces, originals, validation, tensors["probabilities"], test, floor, about["made_of"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{TENSORS.parent} cannot be read ({error}): `dvc repro ruler` makes it") from None
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mnist_gan.quality.guards import NEAR, SPACES, Quality, copies, missing_digits
+from mnist_gan.quality.guards import SPACES, Quality, copying, missing_digits
 from mnist_gan.quality.panel import Estimate
 
 CONFIDENCE = 0.95
@@ -20,13 +20,13 @@ SEEDS = 3
 """The fewest seeds that take part in a verdict: of two, the spread is a guess."""
 POWER = 0.8
 FEWER = 0.75
-"""A digit is drawn in fewer ways where recall or coverage of it is below so many times the other's."""
+"""A digit is drawn in fewer ways where coverage of it is below so many times the other's."""
 
 
 def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
     """Whether ``new`` takes the place of ``old``, if there is one, and why: a sentence's second half."""
-    if copied := copies(new):
-        return False, f"it copies: {copied:.1%} of its images {NEAR}"
+    if copied := copying(new):
+        return False, copied
     if old is None:
         return True, "there was none before"
     if fewer := _draws_fewer(new, old):
@@ -51,16 +51,14 @@ def _draws_fewer(new: Quality, old: Quality) -> str:
     """What ``old`` draws and ``new`` does not: a digit, or ways of writing all of them or one; or nothing."""
     if lost := sorted(set(missing_digits(new)) - set(missing_digits(old))):
         return f"it does not draw the {lost[0]}, which the present one draws"
-    ways = list(itertools.product(("recall", "coverage"), SPACES))
-    compared = [(f"{space}/{measure}", 1.0, "", measure, space) for measure, space in ways] + [
-        (f"{space}_{measure}/{digit}", FEWER, f" of the {digit}", measure, space)
-        for digit in range(10)
-        for measure, space in ways
+    whole = [(f"{space}/coverage", 1.0, "", space) for space in SPACES]
+    digits = [
+        (f"{space}_coverage/{digit}", FEWER, f" of the {digit}", space) for digit in range(10) for space in SPACES
     ]
-    for name, part, of_digit, measure, space in compared:
+    for name, part, of_digit, space in whole + digits:
         if new[f"interval/{name}/high"] < part * old[f"interval/{name}/low"]:
             return (
-                f"it draws fewer of the ways in which people write: {measure}{of_digit} {Estimate.of(new, name)} "
+                f"it draws fewer of the ways in which people write: coverage{of_digit} {Estimate.of(new, name)} "
                 f"against {Estimate.of(old, name)} of the present one, by the {SPACES[space]}"
             )
     return ""
@@ -171,17 +169,17 @@ def _words(contrast: Contrast, runs: Mapping[str, Sequence[Quality]]) -> str:
 
 def broken_guard(best: Sequence[Quality], other: Sequence[Quality]) -> str:
     """What a distance may not see and is worse in ``best`` than in ``other``: a sentence's second half, or nothing."""
-    if copied := max(copies(run) for run in best):
-        return f"it copies: up to {copied:.1%} of its images {NEAR}."
+    if copied := next(filter(None, map(copying, best)), ""):
+        return f"{copied}."
     lost = {digit for run in best for digit in missing_digits(run)} - {d for run in other for d in missing_digits(run)}
     if lost:
         return f"one of its trainings does not draw the {min(lost)}, which all of the other's do."
-    for measure, space in itertools.product(("recall", "coverage"), SPACES):
-        ours, theirs = ([run[f"{space}/{measure}"] for run in runs] for runs in (best, other))
+    for space, title in SPACES.items():
+        ours, theirs = ([run[f"{space}/coverage"] for run in runs] for runs in (best, other))
         if max(ours) < min(theirs):
             return (
-                f"each of its trainings draws fewer of the ways in which people write: {measure} at most "
-                f"{max(ours):.3f} against at least {min(theirs):.3f} by the {SPACES[space]}."
+                f"each of its trainings draws fewer of the ways in which people write: coverage at most "
+                f"{max(ours):.3f} against at least {min(theirs):.3f} by the {title}."
             )
     return ""
 

@@ -3,13 +3,14 @@
 ``publish`` prints it, and it is the run's description in MLflow.
 """
 
-from mnist_gan.quality.guards import NEAR, SPACES, Quality, copies, missing_digits
+from mnist_gan.quality.fresh import SIZES
+from mnist_gan.quality.guards import SPACES, Quality, copying, missing_digits
 from mnist_gan.quality.panel import HEADLINES, Estimate
 
 NEAR_NOTHING = 0.01
 """Precision of a generator that has learned nothing: so few of its images lie among real ones."""
-NARROW = 0.05
-"""Recall below which a generator draws each digit in few ways only."""
+NARROW = 0.45
+"""Coverage below which a generator draws each digit in few ways only: a hundred different images have 0.4."""
 
 
 def distances(quality: Quality, part: str = "") -> str:
@@ -39,11 +40,20 @@ def verdict(quality: Quality) -> str:
             if len(missing) > 1
             else f"It has lost a digit: it does not draw the {missing[0]}."
         )
-    if copied := copies(quality):
-        return f"It copies: {copied:.1%} of its images {NEAR}."
-    if max(quality["judge/recall"], quality["autoencoder/recall"]) < NARROW:
+    if copied := copying(quality):
+        return f"{copied[0].upper()}{copied[1:]}."
+    if max(quality["judge/coverage"], quality["autoencoder/coverage"]) < NARROW:
         return "It has collapsed: it draws every digit, but each in a few ways only."
     return ""
+
+
+def told_apart(quality: Quality) -> str:
+    """How often a fresh judge tells its images from real ones."""
+    full, small = (f"told_apart/{size}_pixels" for size in (max(SIZES), min(SIZES)))
+    return (
+        f"in {quality[full]:.1%} of cases, of {min(SIZES)} pixels in {quality[small]:.1%}; "
+        f"real images in {quality[f'floor/{full}']:.1%}"
+    )
 
 
 def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str:
@@ -62,6 +72,7 @@ def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str
         verdict(quality),
         f"Fréchet distance   {distances(quality)}",
         f"real images have   {distances(quality, 'floor/')}",
+        f"told from real ones {told_apart(quality)}",
         f"draws              {digits(quality)}",
         f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
         "look at            plots/digits.png",

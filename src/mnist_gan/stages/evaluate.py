@@ -9,8 +9,8 @@ from mnist_gan import config
 from mnist_gan.data import images
 from mnist_gan.data.mnist import read_prepared
 from mnist_gan.files import write_atomically, write_csv, write_json
-from mnist_gan.quality import measures, ruler
-from mnist_gan.quality.sight import Eyes
+from mnist_gan.quality import measures, panel, ruler
+from mnist_gan.quality.sight import SPACES, Eyes
 from mnist_gan.training import generators, hardware, kernels
 
 NEAREST = 20
@@ -41,22 +41,22 @@ def main() -> None:
     best = min(zip(checkpoints, followed, strict=True), key=lambda pair: pair[1]["frechet_distance"])[0]
 
     pictures = images.generate(last.generator, reporting)
-    seen, centred = look(pictures), look.centred(pictures)
-    seen_of_best = seen if best is last else look(images.generate(best.generator, reporting))
+    measured = real.measure(look, pictures)
+    of_best = measured if best is last else real.distances(look(images.generate(best.generator, reporting)))
+    distances = {kind: {name: of_best[kind][name] for name in panel.DISTANCES} for kind in SPACES}
 
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
         {"ruler": real.name(options.samples, options.seed), "samples": options.samples}
-        | ruler.tabulate(real.measure(seen, centred))
+        | ruler.tabulate(measured)
         | {"floor": real.floor}
-        | {"best": {"epoch": best.epoch} | ruler.tabulate(real.distances(seen_of_best))},
+        | {"best": {"epoch": best.epoch} | ruler.tabulate(distances)},
     )
-    nearest = [
-        measures.nearest(centred[kind][:NEAREST], originals.training) for kind, originals in real.originals.items()
-    ]
-    training = read_prepared("train").images
-    shown = torch.cat([pictures[:NEAREST], *(training[indices] for indices in nearest)])
+    shown = pictures[:NEAREST]
+    training, centred = read_prepared("train").images, look.centred(shown)
+    nearest = [measures.nearest(centred[kind], originals.training) for kind, originals in real.originals.items()]
+    shown = torch.cat([shown, *(training[indices] for indices in nearest)])
     write_atomically(Path("plots/nearest.png"), images.png(images.grid(shown, NEAREST)))
 
 
