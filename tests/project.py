@@ -81,6 +81,13 @@ class Project:
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
+    def stage_fails(self, stage: str) -> str:
+        """The line that ``stage`` prints where it cannot be done."""
+        command = [sys.executable, "-m", "mnist_gan", stage]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        return done.stderr
+
     def commit(self, message: str) -> None:
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", message)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import artifact, imported, paste, run_stage, set_params, uri_of
+from conftest import artifact, imported, paste, set_params, uri_of
 from mlflow import MlflowClient
 from project import Project
 from ruamel.yaml import YAML
@@ -130,10 +130,12 @@ def test_what_a_message_tells_to_type_restores_the_file(
     path.unlink()  # a link into DVC's cache stays whole
     if content is not None:
         path.write_bytes(content)
-    done = run_stage(stage, project.folder)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    paste(done.stderr, project.folder)
-    assert path.read_bytes() == before
+    try:
+        paste(project.stage_fails(stage), project.folder)
+        assert path.read_bytes() == before
+    finally:
+        path.unlink()
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
     project.run("git", "checkout", ".")
     project.run("dvc", "checkout")
     set_params(project.folder, train__init_from="one-epoch")
-    _, copy, _, add, _ = run_stage("check", project.folder).stderr.split("`")
+    _, copy, _, add, _ = project.stage_fails("check").split("`")
     for command in (copy, add):
         paste(f"`{command}`", project.folder)
     project.run("git", "checkout", "params.yaml")

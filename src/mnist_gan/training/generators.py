@@ -174,6 +174,6 @@ def samples_of(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0]
     return UserError(
-        f"{path} is damaged ({reason}): {command('dvc', 'checkout', FOLDER)} restores it, `dvc repro -f train` "
+        f"{path} is damaged ({reason}): {command('dvc', 'checkout', '--force', FOLDER)} restores it, `dvc repro -f train` "
         "remakes it"
     )

@@ -28,7 +28,7 @@ def checked(params: Config) -> Path | None:
         make = f"{command('cp', TRAINING, path)}, then {command('dvc', 'add', path)}, makes it of the present result"
         raise UserError(f"train.init_from: {path} not found; {make}") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
-        restore = command("dvc", "checkout", path)
+        restore = command("dvc", "checkout", "--force", path)
         raise UserError(f"train.init_from: {path} is damaged ({error}): {restore} restores it") from None
     here = layout(shared.variant, options, shared.latent_dim, params.prepare.channels, params.prepare.img_size)
     for key, ours in here.items():
