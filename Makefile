@@ -9,6 +9,8 @@ PORT ?= 5000
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
+# Containers often set it; without bytecode on disk each program compiles torch and MLflow anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help repro compare promote trainings test slow-test lint format bench gpu-check ui lock audit server container clean
