@@ -328,8 +328,8 @@ def test_a_start_is_a_file_that_dvc_tracks(project: Project) -> None:
     project.run("dvc", "checkout")
     set_params(project.folder, train__init_from="one-epoch")
     _, copy, _, add, _ = project.stage_fails("check").split("`")
-    for command in (copy, add):
-        paste(f"`{command}`", project.folder)
+    for typed in (copy, add):
+        paste(f"`{typed}`", project.folder)
     project.run("git", "checkout", "params.yaml")
     project.commit("a start")
     for wrong, said in (("gone", "models/starts/gone not found"), ("one-epoch", "one-epoch ended after epoch 1")):

@@ -173,7 +173,5 @@ def samples_of(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0]
-    return UserError(
-        f"{path} is damaged ({reason}): {command('dvc', 'checkout', '--force', FOLDER)} restores it, `dvc repro -f train` "
-        "remakes it"
-    )
+    restore = command("dvc", "checkout", "--force", FOLDER)
+    return UserError(f"{path} is damaged ({reason}): {restore} restores it, `dvc repro -f train` remakes it")
