@@ -65,7 +65,7 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
         " by the judges, 0.3",
         "real images have   0.12",
         "8 of ten digits, not 2 or 5",
-        "told from real ones in 50.",
+        "told from real     in 5",
         "validation chose   epoch 4: 0.12",
         "plots/digits.png",
         "gan 6 epochs seed 0 (completed); `make ui`, then http://x",

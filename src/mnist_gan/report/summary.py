@@ -51,7 +51,7 @@ def told_apart(quality: Quality) -> str:
     """How often a fresh judge tells its images from real ones."""
     full, small = (f"told_apart/{size}_pixels" for size in (max(SIZES), min(SIZES)))
     return (
-        f"in {quality[full]:.1%} of cases, of {min(SIZES)} pixels in {quality[small]:.1%}; "
+        f"in {quality[full]:.1%} of cases by a fresh judge, at {min(SIZES)} pixels in {quality[small]:.1%}; "
         f"real images in {quality[f'floor/{full}']:.1%}"
     )
 
@@ -72,7 +72,7 @@ def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str
         verdict(quality),
         f"Fréchet distance   {distances(quality)}",
         f"real images have   {distances(quality, 'floor/')}",
-        f"told from real ones {told_apart(quality)}",
+        f"told from real     {told_apart(quality)}",
         f"draws              {digits(quality)}",
         f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
         "look at            plots/digits.png",

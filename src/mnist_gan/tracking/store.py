@@ -58,6 +58,7 @@ EXPERIMENT_NOTE = """Generators of MNIST's digits, by variant.
 | `validation/` | every checkpoint against training images drawn at random, which choose the best | as below |
 | `judge/` | the final generator against the test images, on five digit classifiers' features | as below |
 | `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
+| `told_apart/` | how often a fresh judge tells its images from real ones: 0.5 is chance, 1 is always | part of cases |
 | `best/` | the checkpoint that validation chose | epoch |
 
 A run's description has intervals and what real images get; its file `metrics/evaluate.json` has every measure.
@@ -67,7 +68,8 @@ image's logit exceeds a generated one's. `penalty`: R1, or R1 and R2, of the ste
 
 `frechet_distance`: a squared distance of features, 0 is best. `precision`, `recall`, `coverage`: 0 to 1, 1 is best.
 `digits_present`: of 10. `total_variation`: by how much the digits' shares are off, 0 is best. `copies`: the part of the
-images that lie nearer to a training image than all but 1% of unseen images; unseen images have 0.01.
+images that are too near to a training image; real images have 0.01. `nearest_in_training`: the part whose nearest real
+image is a training image, not a test image.
 
 One result is one run: its tag `generator.sha256` names the final generator's file. The tag `state` says what a run
 that is not FINISHED waits for."""
