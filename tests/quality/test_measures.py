@@ -118,8 +118,9 @@ def test_neighbours_equal_scikit_learn(seen: tuple[Tensor, Tensor]) -> None:
     ours, theirs = seen[0], seen[1]
     known = NearestNeighbors(algorithm="brute").fit(theirs.double().numpy())
     distances, indices = known.kneighbors(ours.double().numpy(), 1)
-    assert measures.nearest_distances(ours, theirs).numpy() == pytest.approx(distances[:, 0], rel=1e-4)
-    assert (measures.nearest(ours, theirs).numpy() == indices[:, 0]).all()
+    found = measures.nearest(ours, theirs)
+    assert found[0].numpy() == pytest.approx(distances[:, 0], rel=1e-4)
+    assert (found[1].numpy() == indices[:, 0]).all()
     assert measures.neighbours(theirs, 5).sqrt().numpy() == pytest.approx(known.kneighbors(None, 5)[0], rel=1e-4)
 
 
@@ -163,23 +164,30 @@ def test_a_part_left_out_is_as_if_it_had_never_been(seen: tuple[Tensor, Tensor])
 
 def test_nearest_of_a_copy_is_its_original(seen: tuple[Tensor, Tensor]) -> None:
     training, test = seen[0], seen[1]
-    assert measures.nearest_distances(training[:100], training).max() < 0.01
-    second = torch.cdist(training[:100].double(), training.double()).fill_diagonal_(torch.inf).amin(dim=1).float()
-    torch.testing.assert_close(measures.nearest_distances(training[:100], training, rank=2), second, rtol=0, atol=0.01)
-    assert measures.nearest(training[:100], training).tolist() == list(range(100))
-    assert measures.nearest_distances(test, training).median() > 1
+    distances, rows = measures.nearest(training[:100], training)
+    assert distances.max() < 0.01
+    assert rows.tolist() == list(range(100))
+    second = torch.cdist(training[:100].double(), training.double()).fill_diagonal_(torch.inf).min(dim=1)
+    distances, rows = measures.nearest(training[:100], training, rank=2)
+    torch.testing.assert_close(distances, second.values.float(), rtol=0, atol=0.01)
+    assert torch.equal(rows, second.indices)
+    assert measures.nearest(test, training)[0].median() > 1
 
 
 def test_the_nearest_is_a_training_image_or_an_unseen_one(seen: tuple[Tensor, Tensor]) -> None:
     training, unseen, generated = seen[0][:900], seen[1][:800], seen[1][800:1000]
     near = Nearest.of(generated, training, unseen)
-    tables = [torch.cdist(generated.double(), real.double()) for real in (training, unseen)]
-    first = torch.cat(tables, dim=1).argmin(dim=1)
-    value, other = near.in_training()
-    assert value[0] == other[0] == (first < 900).double().mean()
-    ratio = (tables[0].amin(dim=1) / tables[1].amin(dim=1)).float()
+    table = torch.cdist(generated.double(), torch.cat([training, unseen]).double())
+    first = table.argmin(dim=1)
+    assert torch.equal(near.real, first)
+    assert torch.equal(near.ratio < 1, first < 900)
+    ratio = (table[:, :900].amin(dim=1) / table[:, 900:].amin(dim=1)).float()
     torch.testing.assert_close(near.ratio, ratio, rtol=1e-3, atol=1e-3)
-    for number in (0, 4, 9):
-        keep = [one for one in range(measures.PARTS) if one != number]
-        without = torch.cat([unseen.tensor_split(measures.PARTS)[one] for one in keep])
-        assert other[1 + number] == Nearest.of(generated, training, without).in_training()[0][0]
+
+
+def test_images_that_are_alike_count_once() -> None:
+    """Of three kinds, as many each, three; of one that is drawn as often as both others, 16 / (4 + 1 + 1)."""
+    nothing = torch.zeros(4)
+    assert Nearest(torch.zeros(300), torch.zeros(300), torch.arange(300) % 3).independent == pytest.approx(3)
+    assert Nearest(nothing, nothing, torch.tensor([5, 5, 7, 9])).independent == pytest.approx(16 / 6)
+    assert Nearest(nothing, nothing, torch.tensor([5, 5, 5, 5])).independent == pytest.approx(1)

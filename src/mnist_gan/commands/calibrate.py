@@ -407,14 +407,10 @@ def seen_from(images: Mapping[str, Nearest], honest: Mapping[str, Nearest], made
 
 
 def mixture(part: float, images: Nearest, honest: Nearest) -> Nearest:
-    """As if a ``part`` of the ``honest`` images were such ``images``, in no order."""
+    """As if a ``part`` of the ``honest`` images were such ``images``."""
     count = len(honest.trained)
-    rows, order = round(part * count), torch.randperm(count, generator=torch.Generator().manual_seed(0))
-
-    def mixed(ours: Tensor, theirs: Tensor) -> Tensor:
-        return torch.cat([ours[..., :rows], theirs[..., rows:]], dim=-1)[..., order]
-
-    return Nearest(mixed(images.trained, honest.trained), mixed(images.unseen, honest.unseen))
+    rows = round(part * count)
+    return Nearest(*(torch.cat([getattr(images, name)[:rows], getattr(honest, name)[rows:]]) for name in vars(honest)))
 
 
 PARTS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)

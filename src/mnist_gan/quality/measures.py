@@ -208,18 +208,21 @@ def neighbourhoods(features: Tensor, reference: Tensor, reference_distances: Ten
     return Neighbourhoods(average(torch.cat(precise)), average(torch.cat(density)), recalled, covered)
 
 
-def nearest_distances(features: Tensor, reference: Tensor, rank: int = 1) -> Tensor:
-    """Distance ``[N]`` of every row to the nearest row of ``reference``, or to that of another ``rank``.
+def nearest(features: Tensor, reference: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
+    """Distance and index ``[N]`` of the row of ``reference`` that is nearest to every row, or that of another ``rank``.
 
-    Of equal rows, up to 0.01 by rounding. A row that is in ``reference`` itself has its nearest other at rank 2.
+    Of equal rows, the distance may be up to 0.01 by rounding. A row that is in ``reference`` itself has its nearest
+    other at rank 2.
     """
     norms = reference.square().sum(dim=1)
-    found = []
+    distances, rows = [], []
     for block in features.split(ROWS):
         # Without the row's own norm, which moves no minimum: the table is passed over once.
         table = torch.addmm(norms, block, reference.T, alpha=-2)
-        found.append(table.amin(dim=1) if rank == 1 else table.kthvalue(rank, dim=1).values)
-    return (torch.cat(found) + features.square().sum(dim=1)).clamp(min=0).sqrt()
+        found = table.min(dim=1) if rank == 1 else table.kthvalue(rank, dim=1)
+        distances.append(found.values)
+        rows.append(found.indices)
+    return (torch.cat(distances) + features.square().sum(dim=1)).clamp(min=0).sqrt(), torch.cat(rows)
 
 
 @dataclass(frozen=True)
@@ -235,30 +238,28 @@ class Nearest:
     trained: Tensor
     """Distances ``[N]``."""
     unseen: Tensor
-    """Distances ``[PARTS, N]``, to each part of the unseen images in their order."""
+    """Distances ``[N]``."""
+    real: Tensor
+    """Names the nearest of all real images ``[N]``."""
 
     @classmethod
     def of(cls, features: Tensor, training: Tensor, unseen: Tensor, rank: int = 1) -> "Nearest":
         """Of ``features`` ``[N, D]`` to ``training`` ``[T, D]``, by ``rank`` there, and to ``unseen`` ``[M, D]``."""
-        parts = [nearest_distances(features, part) for part in unseen.tensor_split(PARTS)]
-        return cls(nearest_distances(features, training, rank), torch.stack(parts))
+        to_training, one = nearest(features, training, rank)
+        to_unseen, other = nearest(features, unseen)
+        return cls(to_training, to_unseen, one.where(to_training < to_unseen, len(training) + other))
 
     @property
     def ratio(self) -> Tensor:
         """Of the two distances ``[N]``: below 1 where the nearest real image is a training image."""
-        return self.trained / self.unseen.amin(dim=0)
+        return self.trained / self.unseen
 
-    def in_training(self) -> tuple[Tensor, Tensor]:
-        """The part of the images whose nearest real image is a training image, ``[1 + PARTS]``.
+    @property
+    def independent(self) -> float:
+        """How many independent images say as much of a part of these (Kish 1965, Survey Sampling, section 8.2).
 
-        Once with parts of the images left out, once with parts of the unseen ones, whose draw moves it as well.
+        Images with the same nearest real image say one thing, once: had chance dealt that one to the other set, all
+        of them would say the opposite. Of a generator that draws one image only, that is one.
         """
-        without = [torch.cat([self.unseen[:number], self.unseen[number + 1 :]]) for number in range(PARTS)]
-        nearer = [self.trained < unseen.amin(dim=0) for unseen in (self.unseen, *without)]
-        return average(nearer[0]), torch.stack([one.double().mean() for one in nearer])
-
-
-def nearest(features: Tensor, reference: Tensor) -> Tensor:
-    """Index ``[N]`` of the row of ``reference`` that is nearest to every row."""
-    norms = reference.square().sum(dim=1)
-    return torch.cat([torch.addmm(norms, block, reference.T, alpha=-2).argmin(dim=1) for block in features.split(ROWS)])
+        alike = self.real.unique(return_counts=True)[1].double()
+        return float(alike.sum().square() / alike.square().sum())

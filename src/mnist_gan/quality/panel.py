@@ -72,10 +72,8 @@ class Spread(NamedTuple):
     factor: float
 
 
-def spread(values: Tensor, *others: Tensor) -> Spread:
+def spread(values: Tensor) -> Spread:
     """From a measure's values ``[1 + PARTS]``, or ``[J, 1 + PARTS]`` of J networks, of which the mean is meant.
-
-    ``others`` are the same measure with parts of something else left out, whose draw counts as well.
 
     The error has two sources. One is the draw of the images: the delete-a-group jackknife (Tukey 1958, Annals of
     Mathematical Statistics 29; Wolter 2007, Introduction to Variance Estimation, section 4.2). The other is which
@@ -83,16 +81,15 @@ def spread(values: Tensor, *others: Tensor) -> Spread:
     Bulletin 2).
     """
     by_network = values.double().view(-1, 1 + PARTS)
-    networks = len(by_network)
-    left_out = [each.double().view(-1, 1 + PARTS).mean(dim=0)[1:] for each in (values, *others)]
-    draws = [((PARTS - 1) / PARTS * (parts - parts.mean()).square().sum()).item() for parts in left_out]
+    mean, networks = by_network.mean(dim=0), len(by_network)
+    draws = (PARTS - 1) / PARTS * (mean[1:] - mean[1:].mean()).square().sum().item()
     between = by_network[:, 0].var().item() / networks if networks > 1 else 0.0
-    variance = sum(draws) + between
-    value = by_network[:, 0].mean().item()
+    variance = draws + between
+    value = mean[0].item()
     if variance == 0:
         return Spread(value, 0.0, NORMAL)
-    squares = sum(draw**2 for draw in draws) / (PARTS - 1) + between**2 / max(1, networks - 1)
-    return Spread(value, math.sqrt(variance), _factor(variance**2 / squares))
+    freedom = variance**2 / (draws**2 / (PARTS - 1) + between**2 / max(1, networks - 1))
+    return Spread(value, math.sqrt(variance), _factor(freedom))
 
 
 def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -> Estimate:
@@ -101,14 +98,14 @@ def estimate(values: Tensor, least: float = -math.inf, most: float = math.inf) -
     return Estimate(value, max(least, value - factor * error), min(most, value + factor * error))
 
 
-def proportion(values: Tensor, images: int, *others: Tensor) -> Estimate:
-    """Of a measure that counts a part of so many ``images``; ``others`` as in ``spread``.
+def proportion(values: Tensor, images: int) -> Estimate:
+    """Of a measure that counts a part of so many ``images``.
 
     The interval of Wilson 1927 (Journal of the American Statistical Association 22) for the number of independent
     images that would have the same error: Korn and Graubard 1998 (Survey Methodology 24). It neither leaves 0 to 1 nor
     shrinks to a point at its ends.
     """
-    value, error, factor = spread(values, *others)
+    value, error, factor = spread(values)
     effective = value * (1 - value) / error**2 if error and 0 < value < 1 else images
     return wilson(value, effective, factor)
 
@@ -245,11 +242,11 @@ def copying(near: Nearest, limit: Tensor) -> Measured:
     the tail, where no mean or median sees it. ``nearest_in_training``: all images lean a little on training images,
     though none is too near to one.
     """
-    count, (value, other) = len(near.trained), near.in_training()
-    return {
-        "copies": proportion(measures.average(near.ratio < limit), count),
-        "nearest_in_training": proportion(value, count, other),
-    }
+
+    def part(of: Tensor) -> Estimate:
+        return wilson(of.double().mean().item(), near.independent, NORMAL)
+
+    return {"copies": part(near.ratio < limit), "nearest_in_training": part(near.ratio < 1)}
 
 
 def by_class(probabilities: Tensor, reference: Tensor) -> Measured:

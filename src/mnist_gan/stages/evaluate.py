@@ -55,7 +55,7 @@ def main() -> None:
     )
     shown = pictures[:NEAREST]
     training, centred = read_prepared("train").images, look.centred(shown)
-    nearest = [measures.nearest(centred[kind], originals.training) for kind, originals in real.originals.items()]
+    nearest = [measures.nearest(centred[kind], originals.training)[1] for kind, originals in real.originals.items()]
     shown = torch.cat([shown, *(training[indices] for indices in nearest)])
     write_atomically(Path("plots/nearest.png"), images.png(images.grid(shown, NEAREST)))
 
