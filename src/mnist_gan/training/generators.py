@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from torch import Tensor, nn
 
 from mnist_gan import variants
@@ -139,19 +140,21 @@ def put_in_place(folder: Path) -> None:
     Raises:
         UserError: it cannot be written; what models/generator held stays.
     """
-    new, old = (FOLDER.with_name(f".{FOLDER.name}.{age}") for age in ("new", "old"))
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
+    new, old, lock = (FOLDER.with_name(f".{FOLDER.name}.{kind}") for kind in ("new", "old", "lock"))
     try:
-        # What a kill left of a file begins with a dot.
-        shutil.copytree(folder, new, ignore=shutil.ignore_patterns(".*"))
-        if FOLDER.exists():
-            FOLDER.rename(old)
-        new.rename(FOLDER)
+        FOLDER.parent.mkdir(exist_ok=True)
+        with FileLock(lock):  # two trainings of one checkout may end at once
+            for left in (new, old):
+                shutil.rmtree(left, ignore_errors=True)
+            # What a kill left of a file begins with a dot.
+            shutil.copytree(folder, new, ignore=shutil.ignore_patterns(".*"))
+            if FOLDER.exists():
+                FOLDER.rename(old)
+            new.rename(FOLDER)
+            shutil.rmtree(old, ignore_errors=True)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(new, ignore_errors=True)
         raise UserError(f"cannot write {FOLDER}: {error}; it is as it was before, and the result is kept") from None
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_training(path: Path = TRAINING) -> dict[str, Tensor]:
