@@ -108,10 +108,9 @@ class Ruler:
 
     def measure(self, look: Eyes, images: Tensor) -> dict[str, Measured]:
         """All measures of uint8 images ``[N, C, H, W]``, which are in no order."""
-        measured = self.likeness(look(images))
-        for kind, found in self.copying(self.nearest(look, images)).items():
-            measured[kind] |= found
-        return measured | {"told_apart": fresh.told_apart(images, self.test.images)}
+        measured, copying = self.likeness(look(images)), self.copying(self.nearest(look, images))
+        told = {"told_apart": fresh.told_apart(images, self.test.images)}
+        return measured | {kind: measured[kind] | copying[kind] for kind in SPACES} | told
 
     def nearest(self, look: Eyes, images: Tensor) -> dict[str, Nearest]:
         """How near uint8 images ``[N, C, H, W]`` are to real ones, by kind of space."""
