@@ -185,6 +185,14 @@ def test_the_nearest_is_a_training_image_or_an_unseen_one(seen: tuple[Tensor, Te
     torch.testing.assert_close(near.ratio, ratio, rtol=1e-3, atol=1e-3)
 
 
+def test_an_image_of_both_sets_is_no_copy() -> None:
+    """The same image among the training images and the unseen ones, drawn exactly: 0 / 0."""
+    one = torch.zeros(1, 3)
+    assert Nearest.of(one, torch.cat([one, one + 1]), one).ratio.tolist() == [1.0]
+    assert Nearest.of(one, one, one + 1).ratio.tolist() == [0.0]
+    assert Nearest.of(one, one + 1, one).ratio.tolist() == [torch.inf]
+
+
 def test_images_that_are_alike_count_once() -> None:
     """Of three kinds, as many each, three; of one that is drawn as often as both others, 16 / (4 + 1 + 1)."""
     nothing = torch.zeros(4)
