@@ -263,7 +263,7 @@ class Nearest:
 
     @property
     def ratio(self) -> Tensor:
-        """Of the two distances ``[N]``: below 1 where the nearest real image is a training image; 1 where both are 0."""
+        """Of the two distances ``[N]``: below 1 where a training image is nearer; 1 where both are 0."""
         return (self.trained / self.unseen).nan_to_num(nan=1.0, posinf=torch.inf)
 
     @property
