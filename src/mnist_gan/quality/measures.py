@@ -242,7 +242,7 @@ class Nearest:
     """How near N images are to the nearest image that the generator was trained on, and to the nearest unseen one.
 
     Which of the two is nearer says whether the generator leans on what it was trained on. An image that was made of a
-    training image by a small change, whatever change, is nearer to that one than to any other. It is the
+    training image by a change smaller than real images differ by is nearer to that one than to any other. It is the
     nearest-neighbour two-sample test (Schilling 1986, Journal of the American Statistical Association 81), which
     Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675) turned to copies.
     """
