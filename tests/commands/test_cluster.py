@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import run_python
+from conftest import paste, run_python
 from mlflow import MlflowClient
 from project import Project
 from server import Server, free_port, used_by_admin
@@ -147,9 +147,11 @@ def test_why_a_trial_failed_is_one_line(repository: Path, script: str, message: 
 
 def test_code_that_git_does_not_know_is_refused(repository: Path) -> None:
     Path("src").mkdir()
-    Path("src/new.py").touch()
-    with pytest.raises(UserError, match=r"git does not know src/new.py"):
+    Path("src/it's new.py").touch()
+    with pytest.raises(UserError, match=r"git does not know src/it's new.py") as refused:
         working_tree()
+    paste(str(refused.value), Path())
+    working_tree()
 
 
 def test_a_shallow_clone_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,8 +160,8 @@ def test_runs_measured_differently_are_no_table(published: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--runs", "nothing"), "run 'nothing' is of no published run; give the start of a run's id"),
-        (("--runs", ""), "run '' stands for several: "),
+        (("--runs", "nothing"), "no published run is named 'nothing', or has an id or generator that begins with it"),
+        (("--runs", ""), "'' stands for several runs: give the start of one's id: "),
         (("--filter", "params.x ~ 1"), "filter 'params.x ~ 1': "),
         (("--filter", "params.x = '1'"), "no published run to compare"),
     ],

@@ -1,8 +1,11 @@
 """The whole pipeline under dvc, as a user runs it, on a thousand images of 16 pixels; once on all of MNIST."""
 
 import json
+import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,7 @@ import psutil
 import pytest
 from conftest import artifact, imported, paste, set_params, uri_of
 from mlflow import MlflowClient
-from project import Project
+from project import SQUARES, Project
 from ruamel.yaml import YAML
 
 
@@ -376,6 +379,48 @@ def test_a_training_whose_dvc_is_killed_is_taken_up(project: Project) -> None:
     (new,) = (run for run in project.runs() if run.info.run_id not in known)
     assert new.info.status == "FINISHED"
     project.run("git", "checkout", ".")
+
+
+@pytest.mark.slow
+def test_what_is_said_of_an_unfinished_training_goes_on_with_it(project: Project) -> None:
+    set_params(project.folder, train__variant="gan", train__seed=13, variants__gan__epochs=30)
+    before = set(project.folder.glob(".unfinished/*/state.safetensors"))
+    training = subprocess.Popen(
+        ["dvc", "repro", "train"], cwd=project.folder, env=project.environment | {"OMP_NUM_THREADS": "2"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while set(project.folder.glob(".unfinished/*/state.safetensors")) == before:
+        assert training.poll() is None
+        time.sleep(0.1)
+    os.killpg(training.pid, signal.SIGINT)
+    training.wait()
+    (state,) = set(project.folder.glob(".unfinished/*/state.safetensors")) - before
+    set_params(project.folder, variants__gan__epochs=1)
+    said = project.run("dvc", "repro", "train")
+    typed = paste(said.partition("goes on with it")[0].rpartition("stays: ")[2], project.folder)
+    assert typed == "env OMP_NUM_THREADS=2 dvc exp run -S variants.gan.epochs=30"
+    assert not state.exists()
+    project.run("git", "checkout", ".")
+
+
+@pytest.mark.slow
+def test_a_sweep_that_fails_says_what_shows_why(project: Project) -> None:
+    broken = SQUARES.replace(
+        "def step(self, real):", "def step(self, real):\n        raise OSError('the disk is full')"
+    )
+    (project.folder / "src/mnist_gan/variants/broken.py").write_text(broken)
+    squares = YAML(typ="safe").load((project.folder / "params.yaml").read_text())["variants"]["squares"]
+    set_params(project.folder, variants__broken=squares)
+    project.run("git", "add", "src")  # DVC leaves what git does not know
+    sweep = subprocess.run(
+        [sys.executable, "-m", "mnist_gan", "sweep", "--variants", "broken", "--seeds", "0"],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert sweep.returncode == 1, sweep.stdout + sweep.stderr
+    (line,) = [line for line in sweep.stderr.splitlines() if "dvc queue logs" in line]
+    typed = paste(line, project.folder)
+    assert "the disk is full" in project.run(*shlex.split(typed))
+    project.run("git", "reset", "--quiet", "--hard")
 
 
 SHARING = """

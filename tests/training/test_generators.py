@@ -64,6 +64,16 @@ def test_a_cut_checkpoint_is_damaged(workspace: Path) -> None:
         generators.read()
 
 
+def test_of_a_file_elsewhere_nothing_is_advised(workspace: Path) -> None:
+    """It is not models/generator that would restore it."""
+    for content in (None, b"garbage"):
+        if content:
+            Path("other.safetensors").write_bytes(content)
+        with pytest.raises(UserError, match=r"other.safetensors (not found|is damaged)") as refused:
+            generators.read(Path("other.safetensors"))
+        assert "dvc" not in str(refused.value)
+
+
 def test_a_generator_of_a_variant_that_is_gone_is_named(workspace: Path) -> None:
     checkpoint = made("gan")
     gone = Origin(**vars(checkpoint.origin) | {"variant": "wgan"})

@@ -223,10 +223,11 @@ class Store:
             fits = [
                 run for run in every if run.id.startswith(name) or run.content_hash.startswith(name) or run.name == name
             ]
-            if len(fits) != 1:
-                kinds = ", ".join(run.id[:12] for run in fits)
-                found = f"stands for several: {kinds}" if fits else "is of no published run"
-                raise UserError(f"run {name!r} {found}; give the start of a run's id or of its generator's hash")
+            if not fits:
+                raise UserError(f"no published run is named {name!r}, or has an id or generator that begins with it")
+            if len(fits) > 1:
+                ids = ", ".join(run.id[:12] for run in fits)
+                raise UserError(f"{name!r} stands for several runs: give the start of one's id: {ids}")
             if fits[0].id not in [run.id for run in chosen]:
                 chosen.append(fits[0])
         return chosen

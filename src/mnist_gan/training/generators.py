@@ -96,7 +96,7 @@ def read(path: Path = FINAL) -> Checkpoint:
         generator.load_state_dict(weights)
         return Checkpoint(generator.eval(), origin, made["epoch"], made["step"])
     except FileNotFoundError:
-        raise UserError(f"{path} not found: run `dvc repro train`") from None
+        raise UserError(f"{path} not found{_remedy(path, 'run `dvc repro train`')}") from None
     except ModuleNotFoundError:
         raise UserError(f"{path} is of a variant that src/mnist_gan/variants does not have: {origin.variant}") from None
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -177,4 +177,10 @@ def samples_of(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0]
     restore = command("dvc", "checkout", "--force", FOLDER)
-    return UserError(f"{path} is damaged ({reason}): {restore} restores it, `dvc repro -f train` remakes it")
+    remedy = _remedy(path, f"{restore} restores it, `dvc repro -f train` remakes it")
+    return UserError(f"{path} is damaged ({reason}){remedy}")
+
+
+def _remedy(path: Path, remedy: str) -> str:
+    """What to do about a file of models/generator; nothing is known of files elsewhere."""
+    return f": {remedy}" if path.absolute().is_relative_to(FOLDER.absolute()) else ""
