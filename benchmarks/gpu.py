@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mnist_gan import config, variants
 from mnist_gan.config import Config, Device
-from mnist_gan.data.mnist import digest, read_prepared
+from mnist_gan.data.prepared import digest, read_prepared
 from mnist_gan.files import read_tensors
 from mnist_gan.training import hardware, unfinished
 from mnist_gan.training.engine import Engine

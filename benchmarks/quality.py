@@ -17,7 +17,7 @@ import torch
 
 from mnist_gan import config, variants
 from mnist_gan.data.images import generate
-from mnist_gan.data.mnist import Split, read_prepared
+from mnist_gan.data.prepared import Split, read_prepared
 from mnist_gan.quality import ruler
 from mnist_gan.quality.guards import SPACES
 from mnist_gan.quality.panel import class_shares

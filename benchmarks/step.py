@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from mnist_gan import config, variants
 from mnist_gan.config import TrainConfig
-from mnist_gan.data.mnist import read_prepared
+from mnist_gan.data.prepared import read_prepared
 from mnist_gan.training import hardware
 from mnist_gan.training.engine import Engine
 from mnist_gan.training.hardware import Hardware

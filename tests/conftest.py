@@ -27,8 +27,8 @@ from torch import Tensor
 
 from mnist_gan import variants
 from mnist_gan.config import load
-from mnist_gan.data import mnist as data
-from mnist_gan.data.mnist import Split
+from mnist_gan.data import prepared as data
+from mnist_gan.data.prepared import Split
 from mnist_gan.tracking.address import database_uri
 from mnist_gan.training.engine import Engine
 
@@ -110,8 +110,9 @@ def paste(message: str, folder: Path) -> str:
     command = message.split("`")[1]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
-    )
+        ["bash", "-c", command], cwd=folder, env=os.environ | {"PATH": path, "PYTHONPATH": "src"},
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return command
 
@@ -132,9 +133,10 @@ def set_params(folder: Path, **changes: Any) -> None:
 
 
 def make_checkout(folder: Path) -> None:
-    """What a stage finds in the root of a checkout: params.yaml, dvc.yaml and the code."""
+    """What a stage finds in the root of a checkout: params.yaml, dvc.yaml, the data sets' files and the code."""
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "data/sets", folder / "data/sets")
     (folder / "src").symlink_to(ROOT / "src")
 
 
@@ -213,8 +215,8 @@ def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 patch.chdir(folder)
                 data.write_prepared(name, part)
         (folder / "models").mkdir()
-        shutil.copytree(ROOT / "models/judges", folder / "models/judges")
-        shutil.copy(ROOT / "models/autoencoder.safetensors", folder / "models")
+        shutil.copytree(ROOT / "models/mnist/judges", folder / "models/judges")
+        shutil.copy(ROOT / "models/mnist/autoencoder.safetensors", folder / "models")
         set_params(folder, evaluate__samples=1000)
         done = run_stage("ruler", folder)
         assert done.returncode == 0, done.stderr
@@ -232,7 +234,7 @@ def small(small_inputs: Path, workspace: Path) -> Path:
 def make_small(small_inputs: Path, folder: Path) -> None:
     """Fill ``folder``, which has params.yaml, for quick stages."""
     for name in ("data", "models"):
-        shutil.copytree(small_inputs / name, folder / name)
+        shutil.copytree(small_inputs / name, folder / name, dirs_exist_ok=True)
     set_params(
         folder, prepare__img_size=16,
         train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",

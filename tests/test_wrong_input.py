@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModelContext
 
 from mnist_gan import config, variants
-from mnist_gan.data import mnist as data
+from mnist_gan.data import raw
 from mnist_gan.errors import UserError
 from mnist_gan.tracking.serving import Artist
 from mnist_gan.training import generators, unfinished
@@ -117,7 +117,7 @@ def test_a_mutated_unfinished_training_is_damaged_or_the_same(workspace: Path) -
 
 def test_mutated_idx_files_are_not_mnist(mnist: Path, workspace: Path) -> None:
     (workspace / "data/raw").mkdir(parents=True)
-    names = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    names = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "set.json")
     for name in names:
         shutil.copy(mnist / "data/raw" / name, workspace / "data/raw")
     labels = workspace / "data/raw" / names[1]
@@ -131,7 +131,7 @@ def test_mutated_idx_files_are_not_mnist(mnist: Path, workspace: Path) -> None:
         if changed == whole:
             return
         with pytest.raises(UserError, match="is damaged"):
-            data.read_raw("t10k")
+            raw.read_raw("test")
 
     check()
 

@@ -46,6 +46,13 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class DataConfig(Section):
+    """Which images."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    """A file of data/sets."""
+
+
 class DownloadConfig(Section):
     """Where MNIST comes from."""
 
@@ -56,7 +63,7 @@ class PrepareConfig(Section):
     """The shape of the prepared images."""
 
     img_size: ImgSize
-    channels: Literal[1, 3]
+    channels: Literal["auto", 1, 3]
 
 
 class FrozenConfig(Section):
@@ -99,6 +106,7 @@ class EvaluateConfig(Section):
 class Config(Section):
     """All of params.yaml."""
 
+    data: DataConfig
     download: DownloadConfig
     prepare: PrepareConfig
     judges: FrozenConfig
@@ -132,13 +140,14 @@ def load(path: Path = Path("params.yaml")) -> Config:
     return config
 
 
-def validate(section: type[Options], content: Any, name: str = "") -> Options:
-    """``content`` of params.yaml as a ``section``.
+def validate(section: type[Options], content: Any, name: str = "", path: Path | str = "params.yaml") -> Options:
+    """``content`` of a file as a ``section``.
 
     Args:
         section: what is allowed.
         content: what was read.
         name: the key that ``content`` was read from; empty for the whole file.
+        path: of the file.
 
     Raises:
         UserError: names every problem.
@@ -147,7 +156,7 @@ def validate(section: type[Options], content: Any, name: str = "") -> Options:
         return section.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(_explain(problem, name) for problem in error.errors())
-        raise UserError(f"params.yaml: {problems}") from None
+        raise UserError(f"{path}: {problems}") from None
 
 
 def _explain(problem: Mapping[str, Any], name: str) -> str:

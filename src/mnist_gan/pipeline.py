@@ -13,14 +13,15 @@ from mnist_gan.files import sha256
 
 PIPELINE = Path("dvc.yaml")
 SOURCE = "src/"
-RESULT = ("train", "ruler", "render", "evaluate")
+SETS = "data/sets/"
+RESULT = ("download", "prepare", "train", "ruler", "render", "evaluate")
 """The stages whose code and parameters determine what a run in MLflow holds."""
 
 
 def inputs(stage: str, config: Config) -> dict[str, str]:
-    """What ``stage`` depends on: parameters by key, as params.yaml may have them, and source files' SHA-256 by path.
+    """What ``stage`` depends on, but for what other stages made, which the caller has read.
 
-    Data are left out: they come from other stages, and the caller has read them.
+    Parameters by key, as params.yaml may have them, and by path the SHA-256 of source files and of the data set's file.
     """
     params = config.model_dump()
 
@@ -33,7 +34,7 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
     for key in listed.get("params", ()):
         found |= _flatten(key, _lookup(params, key))
     for dep in listed.get("deps", ()):
-        if dep.startswith(SOURCE):
+        if dep.startswith((SOURCE, SETS)):
             path = Path(dep)
             files = path.rglob("*.py") if path.is_dir() else [path]
             found |= {str(file): sha256(file.read_bytes()) for file in sorted(files)}

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, run_python
 
 from mnist_gan.commands.calibrate import CASES, UNSEEN, Case, Material, page
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.files import flatten
 from mnist_gan.quality.guards import copying
 from mnist_gan.quality.ruler import Ruler

@@ -57,7 +57,7 @@ def set_distance(folder: Path, run: Run, value: float, half: float) -> None:
         group = f"{space}_coverage"
         quality[group] = dict.fromkeys(quality[group], 0.8)
         quality["interval"][group] = {digit: {"low": 0.8, "high": 0.8} for digit in quality[group]}
-    quality["digits"] = dict.fromkeys(quality["digits"], 0.1)
+    quality["classes"] = dict.fromkeys(quality["classes"], 0.1)
     path.write_text(json.dumps(quality))
 
 

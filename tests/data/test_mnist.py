@@ -10,10 +10,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets.mnist import read_image_file
 
-from mnist_gan.config import PrepareConfig
-from mnist_gan.data.images import to_float
-from mnist_gan.data.mnist import PREPARED, Split
-from mnist_gan.stages.prepare import resize
+from mnist_gan.data.images import resize, to_float
+from mnist_gan.data.prepared import PREPARED, Split
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +29,7 @@ def test_every_test_image_equals_the_per_image_transform(test_split: Split, raw_
 @pytest.mark.parametrize("img_size", [16, 32, 48, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_size_and_channel_count(raw_test_images: torch.Tensor, img_size: int, channels: Literal[1, 3]) -> None:
-    resized = resize(raw_test_images[:5].unsqueeze(1), PrepareConfig(img_size=img_size, channels=channels))
+    resized = resize(raw_test_images[:5].unsqueeze(1), img_size, channels)
     assert resized.dtype == torch.uint8
     assert resized.shape == (5, channels, img_size, img_size)
     assert resized.amax() > 200

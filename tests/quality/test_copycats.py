@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mnist_gan.commands import calibrate
 from mnist_gan.commands.calibrate import UNSEEN, Material
-from mnist_gan.data import mnist as data
-from mnist_gan.data.mnist import Split
+from mnist_gan.data import prepared as data
+from mnist_gan.data.prepared import Split
 from mnist_gan.files import flatten
 from mnist_gan.quality import ruler
 from mnist_gan.quality.guards import copying
@@ -142,9 +142,7 @@ def test_an_adversary_finds_no_crown(train_split: Split, test_split: Split) -> N
     made = given.ruler(test_split)
 
     def measured(images: Tensor) -> dict[str, float]:
-        found = made.likeness(given.look(images))
-        for kind, said in made.copying(made.nearest(given.look, images)).items():
-            found[kind] |= said
+        found = made.compare(given.look(images), made.nearest(given.look, images))
         return flatten({**ruler.tabulate(found), "floor": made.floor})
 
     champion = measured(honest(given))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import fresh
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import panel
 from mnist_gan.quality.guards import COPYING
 from mnist_gan.quality.measures import Nearest
@@ -26,13 +27,13 @@ def test_a_95_percent_interval_holds_the_truth_95_times_in_a_hundred() -> None:
     """The truth is the mean over all draws; of 1,000, 93 to 97% must have it within."""
     random = torch.Generator().manual_seed(0)
     real, training = torch.randn(REAL, DIM, generator=random), torch.randn(3 * REAL, DIM, generator=random)
-    space, labels = Space.of(real), torch.zeros(REAL).int()
+    space, test = Space.of(real), Split(real, torch.zeros(REAL).int())
     found: dict[str, list[Estimate]] = defaultdict(list)
     for _ in range(DRAWS):
         features = draw(GENERATED, random)
         copied = torch.rand(GENERATED, generator=random) < 0.05
         features[copied] = training[torch.randint(len(training), (int(copied.sum()),), generator=random)]
-        for name, estimate in panel.all_measures([features], [space], labels)["all"].items():
+        for name, estimate in panel.all_measures([features], [space], test)["all"].items():
             found[name].append(estimate)
     check(found)
 

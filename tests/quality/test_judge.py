@@ -10,7 +10,7 @@ from conftest import ROOT, run_stage, set_params
 
 from mnist_gan import config
 from mnist_gan.config import FrozenConfig
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
 from mnist_gan.quality import judge
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import judge, measures
 from mnist_gan.quality.measures import Gaussian, Nearest
 
@@ -96,8 +96,8 @@ def test_histogram_variation_and_score_by_hand() -> None:
     one_digit = torch.eye(10)[torch.zeros(30, dtype=torch.int64)]
     ones, all_ten = measures.class_histogram(one_digit), measures.class_histogram(certain)
     assert measures.total_variation(ones, all_ten[0])[0].item() == pytest.approx(0.9)
-    assert measures.classes_present(all_ten)[0].item() == 10
-    assert measures.classes_present(ones)[0].item() == 1
+    assert measures.classes_present(all_ten, all_ten[0])[0].item() == 10
+    assert measures.classes_present(ones, all_ten[0])[0].item() == 1
     assert measures.classifier_score(certain)[0].item() == pytest.approx(10)
     assert measures.classifier_score(one_digit)[0].item() == pytest.approx(1)
     assert measures.classifier_score(torch.full((20, 10), 0.1))[0].item() == pytest.approx(1)

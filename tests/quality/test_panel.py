@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mnist_gan.commands import calibrate
 from mnist_gan.commands.calibrate import Material
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import panel
 from mnist_gan.quality.panel import Estimate, Measured, over_seeds
 from mnist_gan.quality.ruler import Ruler
@@ -109,8 +109,8 @@ def test_a_dropped_digit(measure: Instrument, good: Split, before: dict[str, Mea
     assert after["coverage"].high < before[space]["coverage"].low
     assert after["precision"].value > before[space]["precision"].value - 0.05
     assert every[f"{space}_coverage"]["1"].high < 0.3 < before[f"{space}_coverage"]["1"].low
-    assert (before["judge"]["digits_present"].value, every["judge"]["digits_present"].value) == (10, 9)
-    assert every["digits"]["1"].high < 0.01 < 0.08 < before["digits"]["1"].low
+    assert (before["judge"]["classes_present"].value, every["judge"]["classes_present"].value) == (10, 9)
+    assert every["classes"]["1"].high < 0.01 < 0.08 < before["classes"]["1"].low
     assert every["judge"]["total_variation"].low > before["judge"]["total_variation"].high
 
 
@@ -167,7 +167,7 @@ def test_values_over_seeds_show_what_their_interval_allows() -> None:
     assert shown("frechet_distance", 1.0, 9.0, 2.0).startswith("4 (0 to ")
     assert shown("kernel_distance", 0.0071, 0.0073, 0.0072) == "0.00720 (0.00695 to 0.00745)"
     assert shown("recall", 0.9, 0.99, 0.95).endswith(" to 1.00)")
-    assert shown("digits_present", 10, 10, 10) == "10"
+    assert shown("classes_present", 10, 10, 10) == "10"
     assert shown("frechet_distance", 71.80751) == "71.8 (70.8 to 72.8)"
 
 

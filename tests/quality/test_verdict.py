@@ -15,7 +15,7 @@ ENDS = (("low", 0.95), ("high", 1.05))
 
 def result(judge: float, autoencoder: float | None = None, **others: float) -> dict[str, float]:
     """A result with these distances, intervals of 5% to both sides, and otherwise the measures of real images."""
-    made = {f"digits/{digit}": 0.1 for digit in range(10)}
+    made = {f"classes/{digit}": 0.1 for digit in range(10)}
     values = {"coverage": 0.93, "copies": 0.01, "nearest_in_training": 0.86}
     made |= {f"{space}_coverage/{digit}": 0.85 for space, digit in itertools.product(SPACES, range(10))}
     for space, distance in zip(SPACES, (judge, judge if autoencoder is None else autoencoder), strict=True):
@@ -80,7 +80,7 @@ def test_of_several_the_undecided_one_is_named() -> None:
     [
         ({"judge__copies": 0.3}, "it copies: 30.0% of its images"),
         ({"judge__nearest_in_training": 0.99}, "it leans on its training images: for 99.0% of its images"),
-        ({"digits__4": 0.002}, "one of its trainings does not draw the 4"),
+        ({"classes__4": 0.002}, "one of its trainings does not draw the 4"),
     ],
 )
 def test_a_broken_guard_is_no_verdict(broken: dict[str, float], words: str) -> None:
@@ -167,7 +167,7 @@ def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
         (result(4.0, 5.4), "the intervals overlap"),
         (result(0.1, judge__copies=1.0), "it copies: 100.0% of its images"),
         (result(0.1, judge__nearest_in_training=0.97), "it leans on its training images: for 97.0% of its images"),
-        (result(0.1, digits__7=0.0), "it does not draw the 7, which the present one draws"),
+        (result(0.1, classes__7=0.0), "it does not draw the 7, which the present one draws"),
         (
             result(0.1, autoencoder_coverage__4=0.5),
             "it draws fewer of the ways in which people write: coverage of the 4 0.5",

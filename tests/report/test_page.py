@@ -54,7 +54,7 @@ def test_the_report_holds_the_whole_story(report: Path) -> None:
         labels = set(re.findall(r"\w+, epochs \d[^()|<]* \(n = \d\)", content))
         assert labels == {"gan, epochs 2 (n = 3)", "dcgan, epochs 6 (n = 3)"}
         assert re.search("is better: the Fréchet|The evidence is not enough for a winner|There is no winner", content)
-        for name in ("frechet distance infinite", "kernel distance", "precision", "coverage", "digits present"):
+        for name in ("frechet distance infinite", "kernel distance", "precision", "coverage", "classes present"):
             assert name in content
         for first, then in itertools.pairwise(("In numbers", "How sure", "Training", "All measures")):
             assert content.index(first) < content.index(then)

@@ -22,15 +22,15 @@ def good() -> dict[str, float]:
 
 def test_nothing_is_wrong_with_real_images(good: dict[str, float]) -> None:
     assert summary.verdict(good) == ""
-    assert summary.digits(good) == "all ten digits"
+    assert summary.drawn(good) == "all ten digits"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"digits/2": 0.009}, "It has lost a digit: it does not draw the 2."),
+        ({"classes/2": 0.009}, "It has lost a digit: it does not draw the 2."),
         (
-            {"digits/2": 0.0, "digits/5": 0.0},
+            {"classes/2": 0.0, "classes/5": 0.0},
             "It has collapsed: a few images, over and over, with 2 of",
         ),
         ({"judge/precision": 0.0, "autoencoder/precision": 0.005}, "It has learned nothing"),
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_said(good: dict[str, float], change: dict[str, float],
 
 
 def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) -> None:
-    quality = good | {"digits/2": 0.0, "digits/5": 0.0, "best/epoch": 4}
+    quality = good | {"classes/2": 0.0, "classes/5": 0.0, "best/epoch": 4}
     said = summary.block(
         quality, "gan, seed 0: 6 epochs in 3 min 5 s", 6, "gan 6 epochs seed 0 (completed)", "http://x"
     )
@@ -67,7 +67,7 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
         "8 of ten digits, not 2 or 5",
         "told from real     in 5",
         "validation chose   epoch 4: 0.12",
-        "plots/digits.png",
+        "plots/classes.png",
         "gan 6 epochs seed 0 (completed); `make ui`, then http://x",
     ):
         assert part in said

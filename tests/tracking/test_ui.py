@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from mnist_gan.files import flatten
 from mnist_gan.quality.panel import Estimate
-from mnist_gan.report.summary import digits
+from mnist_gan.report.summary import drawn
 from mnist_gan.tracking import view
 
 SECTIONS = ("train", "validation", "judge", "autoencoder", "best")
@@ -167,7 +167,7 @@ def test_the_first_screen_of_a_run_says_how_good_it_is(ui: str, browser: Chrome,
     wait_for(browser, "distance", "Description")
     said = first_screen(browser)
     quality = flatten(json.loads(artifact(dcgan, "metrics/evaluate.json").read_text()))
-    for part in ("dcgan", str(Estimate.of(quality, "judge/frechet_distance")), digits(quality)):
+    for part in ("dcgan", str(Estimate.of(quality, "judge/frechet_distance")), drawn(quality)):
         assert part in said
     # The sample grid follows in the description, below the first screen.
     pictures = "return [...document.images].filter(image => image.naturalWidth > 100).length"

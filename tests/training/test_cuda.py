@@ -9,7 +9,7 @@ from conftest import ROOT, engine_of, read_split
 from torch import Tensor
 
 from mnist_gan.config import VARIANTS
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.training import hardware
 from mnist_gan.training.engine import Engine
 

@@ -12,7 +12,7 @@ from conftest import ROOT, engine_of
 from torch import Tensor
 
 from mnist_gan.config import VARIANTS
-from mnist_gan.data.mnist import read_prepared
+from mnist_gan.data.prepared import read_prepared
 from mnist_gan.training import engine as engine_module
 
 BATCH = 64

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from mnist_gan import config
 from mnist_gan.config import VARIANTS
-from mnist_gan.data.mnist import digest, read_prepared
+from mnist_gan.data.prepared import digest, read_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.training import generators, unfinished
 from mnist_gan.training.generators import Origin

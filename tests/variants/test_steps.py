@@ -13,7 +13,7 @@ from torch.optim import Adam
 from mnist_gan import variants
 from mnist_gan.config import VARIANTS, load
 from mnist_gan.data.images import to_float
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.variants import Conditional, Variant
 from mnist_gan.variants._small import penalty
 
@@ -212,17 +212,17 @@ class TestConditional:
         assert isinstance(generator, Conditional)
         latents = torch.randn(2, 100)
         for digit in range(10):
-            chosen = generator.of_digit(torch.tensor([digit, digit]), latents)
+            chosen = generator.of_class(torch.tensor([digit, digit]), latents)
             assert torch.equal(chosen[:, 1:], latents[:, 1:])
             others = chosen.clone()
             others[:, 0] = chosen[1, 0]
             assert torch.equal(variant.drawn(chosen), variant.drawn(others))
-            assert torch.equal(variant.drawn.digits(chosen), torch.tensor([digit, digit]))
+            assert torch.equal(variant.drawn.labels(chosen), torch.tensor([digit, digit]))
 
     def test_digits_come_as_often_as_they_were_seen(self, variant: Any, train_split: Split) -> None:
         labels = train_split.labels[:2000].long()
         variant.generator.seen += torch.bincount(labels, minlength=10)
-        drawn = variant.generator.digits(torch.randn(200_000, 100, generator=torch.Generator().manual_seed(0)))
+        drawn = variant.generator.labels(torch.randn(200_000, 100, generator=torch.Generator().manual_seed(0)))
         shares = torch.bincount(drawn, minlength=10) / len(drawn)
         torch.testing.assert_close(shares, torch.bincount(labels, minlength=10) / len(labels), rtol=0, atol=0.004)
 

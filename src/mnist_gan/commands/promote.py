@@ -1,13 +1,14 @@
-"""Register the best generator, and make it the champion if it beats the present one.
+"""Register the best generator of the selected data set, and make it the champion if it beats the present one.
 
 The best is the one nearest to the validation images. The test images, which have no part in that choice, decide whether
 it beats the champion: it must be nearer to them by the judges and by the autoencoder, beyond the 95% intervals, copy no
-training images, draw every digit that the champion draws, and as many ways of writing them.
+training images, draw every class that the champion draws, and as many kinds of images.
 """
 
 import argparse
 from collections.abc import Sequence
 
+from mnist_gan import config
 from mnist_gan.errors import UserError
 from mnist_gan.quality import verdict
 from mnist_gan.tracking import registry
@@ -21,12 +22,15 @@ def main() -> None:
     options = parser().parse_args()
     store = connect()
     with store_failures_in_one_line():
-        holder, trouble = registry.champion(store)
+        data = config.load().data.name
+        chosen = store.named([options.run]) if options.run else []
+        model = registry.model_of(chosen[0].data if chosen else data)
+        holder, trouble = registry.champion(store, model)
         if trouble:
             print(trouble)
-        ranked = store.named([options.run]) if options.run else by_distance(store.published(), holder)
+        ranked = chosen or by_distance([run for run in store.published() if run.data == data], holder)
         candidate, version = registry.register_first(store, ranked)
-        print(f"version {version.version} of {registry.MODEL}: {describe(candidate)}")
+        print(f"version {version.version} of {model}: {describe(candidate)}")
         promoted, reason = decide(candidate, holder)
         if promoted:
             registry.crown(store, version)

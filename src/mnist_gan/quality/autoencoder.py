@@ -4,7 +4,7 @@ What the judge was taught to ignore, such as stroke and slant within a digit, co
 (BatchNorm without scale), so that each of the 64 features has a variance of the order of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from mnist_gan.config import FrozenConfig
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import frozen
 from mnist_gan.quality.frozen import SIZE, view
 
@@ -25,11 +25,12 @@ class Autoencoder(frozen.Sized):
 
     size = SIZE
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
         super().__init__()
+        self.channels = channels
         small = (64, SIZE // 8, SIZE // 8)
         self.encoder = nn.Sequential(
-            *_block(1, 16, stride=2),
+            *_block(channels, 16, stride=2),
             *_block(16, 32, stride=2),
             *_block(32, 64, stride=2),
             nn.Flatten(),
@@ -44,14 +45,19 @@ class Autoencoder(frozen.Sized):
             nn.Upsample(scale_factor=2),
             *_block(32, 16),
             nn.Upsample(scale_factor=2),
-            nn.Conv2d(16, 1, 3, padding=1),
+            nn.Conv2d(16, channels, 3, padding=1),
             nn.Tanh(),
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``[N, 1, SIZE, SIZE]`` in [-1, 1], after a passage through the features."""
+        """Images ``[N, channels, SIZE, SIZE]`` in [-1, 1], after a passage through the features."""
         decoded: Tensor = self.decoder(self.encoder(images))
         return decoded
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> "Autoencoder":
+        """One that such weights fit."""
+        return cls(weights["encoder.0.weight"].shape[1])
 
 
 def _block(before: int, after: int, stride: int = 1) -> list[nn.Module]:
@@ -60,15 +66,15 @@ def _block(before: int, after: int, stride: int = 1) -> list[nn.Module]:
 
 @torch.inference_mode()
 def features(autoencoder: Autoencoder, images: Tensor, batch_size: int = 500) -> Tensor:
-    """Features float32 ``[N, 64]`` of uint8 images ``[N, C, H, W]`` of any size; colours count by their mean."""
-    return torch.cat([autoencoder.encoder(view(batch)) for batch in images.split(batch_size)])
+    """Features float32 ``[N, 64]`` of uint8 images ``[N, C, H, W]`` of any size."""
+    return torch.cat([autoencoder.encoder(view(batch, autoencoder)) for batch in images.split(batch_size)])
 
 
 @torch.inference_mode()
 def explained(autoencoder: Autoencoder, split: Split) -> float:
     """The part of the pixels' variance in ``split`` that passes through the features, at most 1."""
     autoencoder.eval()
-    batches = [view(batch) for batch in split.images.split(500)]
+    batches = [view(batch, autoencoder) for batch in split.images.split(500)]
     images = torch.cat(batches).double()
     lost = (torch.cat([autoencoder(batch) for batch in batches]) - images).square().sum()
     return 1 - (lost / (images - images.mean(dim=0)).square().sum()).item()
@@ -77,7 +83,11 @@ def explained(autoencoder: Autoencoder, split: Split) -> float:
 def train(options: FrozenConfig, split: Split, report: Callable[[int, float], None]) -> Autoencoder:
     """Train an autoencoder on uint8 images; ``report`` gets each epoch's number and mean squared error of a pixel."""
     return frozen.fit(
-        Autoencoder, lambda autoencoder, images, _: mse_loss(autoencoder(images), images), options, split, report
+        lambda: Autoencoder(split.images.shape[1]),
+        lambda autoencoder, images, _: mse_loss(autoencoder(images), images),
+        options,
+        split,
+        report,
     )
 
 
@@ -88,4 +98,4 @@ def write(autoencoder: Autoencoder) -> None:
 
 def read() -> Autoencoder:
     """The autoencoder at PATH; raises UserError where the file is missing or damaged."""
-    return frozen.read(Autoencoder(), PATH)
+    return frozen.read(Autoencoder.of, PATH)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mnist_gan.config import FrozenConfig
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import frozen, panel
 from mnist_gan.quality.frozen import view
 from mnist_gan.quality.judge import Judge
@@ -47,13 +47,13 @@ def told_apart(generated: Tensor, real: Tensor) -> Measured:
 def _told(size: int, learned: Split, decided: Split) -> panel.Estimate:
     """By a judge that sees images of ``size`` pixels."""
     made = frozen.fit(
-        lambda: Judge(size, classes=2),
+        lambda: Judge(size, learned.images.shape[1], classes=2),
         lambda judge, images, kinds: cross_entropy(judge(images), kinds),
         TRAINING.model_copy(update={"batch_size": min(TRAINING.batch_size, len(learned.labels))}),
         learned,
         lambda *_: None,
     ).eval()
     with torch.inference_mode():
-        said = torch.cat([made(view(batch, size)).argmax(dim=1) for batch in decided.images.split(500)])
+        said = torch.cat([made(view(batch, made)).argmax(dim=1) for batch in decided.images.split(500)])
     right = (said == decided.labels).double().mean().item()
     return panel.wilson(right, len(decided.labels), panel.NORMAL)

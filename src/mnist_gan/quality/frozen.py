@@ -1,7 +1,8 @@
 """What the judges and the autoencoder share: how they see images, how they are trained, and their committed files."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,13 +14,16 @@ from torch.nn.functional import interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mnist_gan.config import FrozenConfig
-from mnist_gan.data.images import to_float
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.images import resize, to_float
+from mnist_gan.data.prepared import Split
+from mnist_gan.data.raw import read_about, read_raw
 from mnist_gan.errors import UserError, command
-from mnist_gan.files import write_atomically
+from mnist_gan.files import sha256, write_atomically
 
 SIZE = 32
 """Height and width in pixels that the frozen networks see; other sizes are resized to it."""
+LEAST_STEPS = 320
+"""Optimizer steps that a network learns for, however few the images are."""
 SHIFT = 2
 """Largest shift in pixels of a training image, in each direction."""
 
@@ -29,16 +33,23 @@ class Sized(nn.Module):
 
     size: int
     """Their height and width in pixels."""
+    channels: int
+    """1 or 3."""
 
 
 Network = TypeVar("Network", bound=Sized)
 
 
-def view(images: Tensor, size: int = SIZE) -> Tensor:
-    """uint8 ``[N, C, H, W]`` as the networks see it: float32 in [-1, 1], so many pixels, the mean of the colours."""
-    seen = to_float(images).mean(dim=1, keepdim=True)
-    if seen.shape[-1] != size:
-        seen = interpolate(seen, size, mode="bilinear", antialias=True)
+def view(images: Tensor, network: Sized) -> Tensor:
+    """uint8 ``[N, C, H, W]`` as ``network`` sees it: float32 in [-1, 1], in its size and channels.
+
+    One that sees grey gets the mean of the colours.
+    """
+    seen = to_float(images)
+    if seen.shape[1] != network.channels:
+        seen = seen.mean(dim=1, keepdim=True).expand(-1, network.channels, -1, -1)
+    if seen.shape[-1] != network.size:
+        seen = interpolate(seen, network.size, mode="bilinear", antialias=True)
     return seen.contiguous(memory_format=torch.channels_last)
 
 
@@ -54,7 +65,7 @@ def fit(
     Adam under a one-cycle schedule (Smith and Topin 2017, arXiv 1708.07120), images shifted at random.
 
     Args:
-        loss_of: a scalar from the network, images ``[N, 1, size, size]`` in [-1, 1] and labels ``[N]``.
+        loss_of: a scalar from the network, images ``[N, channels, size, size]`` in [-1, 1] and labels ``[N]``.
     """
     torch.manual_seed(options.seed)
     network = build().to(memory_format=torch.channels_last).train()
@@ -65,7 +76,7 @@ def fit(
     for epoch in range(1, options.epochs + 1):
         total = 0.0
         for indices in torch.randperm(len(labels))[: steps * options.batch_size].split(options.batch_size):
-            loss = loss_of(network, shift(view(split.images[indices], network.size)), labels[indices])
+            loss = loss_of(network, shift(view(split.images[indices], network)), labels[indices])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -75,10 +86,45 @@ def fit(
     return network
 
 
+def for_so_many(images: int, options: FrozenConfig) -> FrozenConfig:
+    """``options`` with smaller batches and more epochs where the images are few, for LEAST_STEPS at least."""
+    batch_size = min(options.batch_size, max(2, images // 16))
+    epochs = max(options.epochs, -(-LEAST_STEPS // (images // batch_size)))
+    return options.model_copy(update={"batch_size": batch_size, "epochs": epochs})
+
+
+def learned_from(name: str) -> Split:
+    """The raw ``train`` or ``test`` split in the size that the networks see, whatever size is trained on."""
+    raw = read_raw(name)
+    return replace(raw, images=resize(raw.images, SIZE, raw.images.shape[1]))
+
+
 def shift(images: Tensor) -> Tensor:
     """``images``, all moved by one random offset of up to SHIFT pixels in each direction; the border moves around."""
     offset = torch.randint(-SHIFT, SHIFT + 1, (2,)).tolist()
     return images.roll(offset, dims=(2, 3))
+
+
+def take_committed(section: str, options: FrozenConfig, out: Path) -> bool:
+    """Whether the data set's networks in ``out`` are in git, made with these ``options``; then they are copied there.
+
+    Args:
+        section: of params.yaml, which has the options: ``judges`` or ``autoencoder``.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    networks = read_about().networks
+    if not networks or getattr(networks, section) != options:
+        return False
+    for name, expected in networks.sha256.items():
+        if name.startswith(section):
+            committed = Path(networks.folder, name)
+            if not committed.exists() or sha256(content := committed.read_bytes()) != expected:
+                restore = command("git", "checkout", committed)
+                raise UserError(f"{committed} is missing or damaged: {restore} restores it")
+            write_atomically(out.parent / name, content)
+    return True
 
 
 def write(network: nn.Module, path: Path) -> None:
@@ -87,17 +133,20 @@ def write(network: nn.Module, path: Path) -> None:
     write_atomically(path, safetensors.torch.save(weights))
 
 
-def read(network: Network, path: Path) -> Network:
-    """``network`` with the weights at ``path``, in eval mode, shortened for that.
+def read(of: Callable[[Mapping[str, Tensor]], Network], path: Path) -> Network:
+    """The network with the weights at ``path``, in eval mode, shortened for that; ``of`` builds it for their shapes.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     try:
-        network.to(memory_format=torch.channels_last).load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        weights = safetensors.torch.load_file(path)
+        network = of(weights)
+        network.to(memory_format=torch.channels_last).load_state_dict(weights)
+    except (OSError, KeyError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}): {command('git', 'checkout', path)} restores it") from None
+        restore = command("dvc", "checkout", "--force", path)
+        raise UserError(f"{path} cannot be read ({reason}): {restore} restores it") from None
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):

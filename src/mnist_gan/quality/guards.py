@@ -1,11 +1,10 @@
-"""What a distance may not see of one result: copies of training images, and digits that are never drawn."""
+"""What a distance may not see of one result: copies of training images, and classes that are never drawn."""
 
 from collections.abc import Mapping
 
+from mnist_gan.quality.measures import least_share
 from mnist_gan.quality.panel import Estimate
 
-PRESENT = 0.01
-"""A digit is drawn where at least this part of the images is taken for it."""
 SPACES = {"judge": "judges", "autoencoder": "autoencoder"}
 COPYING = {
     "copies": "it copies: {value:.1%} of its images are nearer to a training image than all but {floor:.0%} of real "
@@ -33,6 +32,24 @@ def copying(quality: Quality) -> str:
     return ""
 
 
-def missing_digits(quality: Quality) -> list[int]:
-    """The digits that the generator seldom or never draws."""
-    return [digit for digit in range(10) if quality[f"digits/{digit}"] < PRESENT]
+def noun(quality: Quality) -> str:
+    """What a class of these images is called; results of older versions are of digits."""
+    return str(quality.get("data/noun", "digit"))
+
+
+def plural(noun: str) -> str:
+    """Of ``digit`` or ``class``."""
+    return f"{noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def classes(quality: Quality) -> list[str]:
+    """The names of all classes."""
+    return [name.removeprefix("classes/") for name in quality if name.startswith("classes/")]
+
+
+def missing_classes(quality: Quality) -> list[str]:
+    """The classes that the generator seldom or never draws."""
+    names = classes(quality)
+    return [
+        name for name in names if quality[f"classes/{name}"] < least_share(quality[f"floor/classes/{name}"], len(names))
+    ]

@@ -131,9 +131,18 @@ def total_variation(histogram: Tensor, reference: Tensor) -> Tensor:
     return (histogram - reference).abs().sum(dim=1) / 2
 
 
-def classes_present(histogram: Tensor, share: float = 0.01) -> Tensor:
-    """How many of the K classes hold at least ``share`` of the images, of histograms ``[R, K]``."""
-    return (histogram >= share).sum(dim=1).double()
+def least_share(real: float, classes: int) -> float:
+    """The part of the images that one of so many classes must have to be drawn; ``real`` is its part of real images.
+
+    The tenth of an even share, or half of its own for a class that is rare itself.
+    """
+    return min(0.1 / classes, real / 2)
+
+
+def classes_present(histogram: Tensor, reference: Tensor) -> Tensor:
+    """How many of the K classes are drawn, of histograms ``[R, K]``, where real images have ``reference`` ``[K]``."""
+    least = torch.tensor([least_share(real, len(reference)) for real in reference.tolist()])
+    return (histogram >= least).sum(dim=1).double()
 
 
 def classifier_score(probabilities: Tensor) -> Tensor:

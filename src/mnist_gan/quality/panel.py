@@ -10,6 +10,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from mnist_gan.data.prepared import Split
 from mnist_gan.quality import measures
 from mnist_gan.quality.measures import PARTS, Gaussian, Nearest
 
@@ -28,14 +29,14 @@ HEADLINES = {
     "autoencoder/coverage": "coverage, autoencoder",
     "autoencoder/copies": "copies: images too near to a training image",
     "autoencoder/nearest_in_training": "leaning: images nearest to a training image",
-    "judge/digits_present": "digits drawn",
-    "judge/total_variation": "digits' shares: off by",
+    "judge/classes_present": "{classes} drawn",
+    "judge/total_variation": "{classes}' shares: off by",
 }
 """The measures that say how good a generator is and what it is bad at, with their titles."""
 DISTANCES = ("frechet_distance", "frechet_distance_infinite")
 UNBOUNDED = ("frechet_distance_infinite", "kernel_distance")
-MOST = {"frechet_distance": math.inf, "density": math.inf, "classifier_score": 10.0, "digits_present": 10.0}
-"""The largest values of measures that are no parts of 1."""
+NUMBERS = ("frechet_distance", "density", "classifier_score", "classes_present")
+"""Measures that are no parts of 1."""
 
 
 class Estimate(NamedTuple):
@@ -134,7 +135,7 @@ def over_seeds(name: str, estimates: Sequence[Estimate]) -> Estimate:
 def _within(name: str, values: Sequence[float], error: float) -> Estimate:
     """The mean of ``values`` of the measure ``name``, with so much ``error``, as far as the measure goes."""
     mean, half = math.fsum(values) / len(values), _factor(len(values) - 1) * error
-    least, most = (-math.inf, math.inf) if name in UNBOUNDED else (0.0, MOST.get(name, 1.0))
+    least, most = -math.inf if name in UNBOUNDED else 0.0, math.inf if name in (*UNBOUNDED, *NUMBERS) else 1.0
     return Estimate(mean, max(least, mean - half), min(most, mean + half))
 
 
@@ -202,22 +203,22 @@ def distances(features: Sequence[Tensor], spaces: Sequence[Space]) -> Measured:
     return {"frechet_distance": estimate(frechet, 0), "frechet_distance_infinite": estimate(infinite)}
 
 
-def all_measures(features: Sequence[Tensor], spaces: Sequence[Space], labels: Tensor) -> dict[str, Measured]:
-    """Every measure that asks no judge for a class: of the images, and digit by digit.
+def all_measures(features: Sequence[Tensor], spaces: Sequence[Space], test: Split) -> dict[str, Measured]:
+    """Every measure that asks no judge for a class: of the images, and class by class.
 
     Measures of neighbours take as many images as there are test images, or all of fewer.
 
     Args:
         features: of the generated images ``[N, D]``, in each of ``spaces``.
         spaces: of one kind.
-        labels: of the test images, ``[M]``.
+        test: the M test images, of which the labels count.
 
     Returns:
-        ``all``: the measures. ``recall``, ``coverage``: of the real images of each digit, by the digit.
+        ``all``: the measures. ``recall``, ``coverage``: of the real images of each class, by its name.
     """
-    near, kernel = [], []
+    near, kernel, count = [], [], len(test.labels)
     for rows, space in zip(features, spaces, strict=True):
-        near.append(measures.neighbourhoods(rows[: len(labels)], space.test, space.neighbours))
+        near.append(measures.neighbourhoods(rows[:count], space.test, space.neighbours))
         kernel.append(measures.kernel_distance(rows, space.test, space.kernel.item()))
     recalled = torch.stack([one.recalled for one in near]).double()
     covered = torch.stack([one.covered for one in near]).double()
@@ -225,13 +226,13 @@ def all_measures(features: Sequence[Tensor], spaces: Sequence[Space], labels: Te
         "all": distances(features, spaces)
         | {
             "kernel_distance": estimate(torch.stack(kernel)),
-            "precision": proportion(torch.stack([one.precision for one in near]), min(len(features[0]), len(labels))),
-            "recall": proportion(measures.over_parts(recalled.mean(dim=2)), len(labels)),
+            "precision": proportion(torch.stack([one.precision for one in near]), min(len(features[0]), count)),
+            "recall": proportion(measures.over_parts(recalled.mean(dim=2)), count),
             "density": estimate(torch.stack([one.density for one in near]), 0),
-            "coverage": proportion(measures.over_parts(covered.mean(dim=2)), len(labels)),
+            "coverage": proportion(measures.over_parts(covered.mean(dim=2)), count),
         },
-        "recall": _by_digit(recalled, labels),
-        "coverage": _by_digit(covered, labels),
+        "recall": _by_class(recalled, test),
+        "coverage": _by_class(covered, test),
     }
 
 
@@ -256,17 +257,17 @@ def by_class(probabilities: Tensor, reference: Tensor) -> Measured:
     return {
         "classifier_score": estimate(measures.classifier_score(probabilities), 1, len(real)),
         "total_variation": estimate(measures.total_variation(histogram, real), 0, 1),
-        "digits_present": estimate(measures.classes_present(histogram), 0, len(real)),
+        "classes_present": estimate(measures.classes_present(histogram, real), 0, len(real)),
     }
 
 
-def class_shares(probabilities: Tensor) -> Measured:
-    """The part of the images that are most probably of each class, by the class's number."""
+def class_shares(probabilities: Tensor, names: Sequence[str]) -> Measured:
+    """The part of the images that are most probably of each class, by its name."""
     histogram = measures.class_histogram(probabilities)
-    return {str(number): proportion(share, len(probabilities)) for number, share in enumerate(histogram.T)}
+    return {name: proportion(share, len(probabilities)) for name, share in zip(names, histogram.T, strict=True)}
 
 
-def _by_digit(found: Tensor, labels: Tensor) -> Measured:
-    """The part of the real images of each digit that are ``found`` ``[J, PARTS, M]``."""
-    of_digit = {str(digit): found[:, :, labels == digit] for digit in labels.unique().tolist()}
-    return {digit: proportion(measures.over_parts(part.mean(dim=2)), part.shape[2]) for digit, part in of_digit.items()}
+def _by_class(found: Tensor, test: Split) -> Measured:
+    """The part of the ``test`` images of each class that are ``found`` ``[J, PARTS, M]``."""
+    of_class = {test.classes.names[label]: found[:, :, test.labels == label] for label in test.labels.unique().tolist()}
+    return {name: proportion(measures.over_parts(part.mean(dim=2)), part.shape[2]) for name, part in of_class.items()}

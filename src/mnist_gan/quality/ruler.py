@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mnist_gan.data.mnist import Split, read_prepared
+from mnist_gan.data.prepared import Split, read_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.files import read_tensors, sha256, write_json, write_tensors
 from mnist_gan.quality import fresh, measures, panel
@@ -51,7 +51,7 @@ class Ruler:
     validation: dict[str, Validation]
     """By judge."""
     probabilities: Tensor
-    """Of the classes of the M test images, by the judges: ``[M, 10]``."""
+    """Of the classes of the M test images, by the judges: ``[M, K]``."""
     test: Split
     """The M test images themselves."""
     floor: dict[str, Any]
@@ -63,6 +63,7 @@ class Ruler:
     def of(cls, look: Eyes, test: Split, training: Split, samples: int, made_of: str) -> "Ruler":
         """The ruler that has these real images, and the floor of so many ``samples``."""
         random = torch.Generator().manual_seed(0)
+        samples = min(samples, len(training.images) // 2)  # more would be no draws
 
         def draw(count: int) -> Seen:
             # A block of MNIST's file is no draw: it is ordered by writer.
@@ -86,7 +87,7 @@ class Ruler:
         for kind in SPACES:
             floor[kind] |= panel.copying(near[kind], originals[kind].limit)
         floor["told_apart"] = fresh.told_apart(training.images[one], test.images)
-        return cls(spaces, originals, validation, seen.probabilities, test, tabulate(floor), made_of)
+        return replace(bare, floor=tabulate(floor))
 
     def name(self, samples: int, seed: int) -> str:
         """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
@@ -108,9 +109,13 @@ class Ruler:
 
     def measure(self, look: Eyes, images: Tensor) -> dict[str, Measured]:
         """All measures of uint8 images ``[N, C, H, W]``, which are in no order."""
-        measured, copying = self.likeness(look(images)), self.copying(self.nearest(look, images))
-        told = {"told_apart": fresh.told_apart(images, self.test.images)}
-        return measured | {kind: measured[kind] | copying[kind] for kind in SPACES} | told
+        told = fresh.told_apart(images, self.test.images)
+        return self.compare(look(images), self.nearest(look, images)) | {"told_apart": told}
+
+    def compare(self, generated: Seen, near: Mapping[str, Nearest]) -> dict[str, Measured]:
+        """All measures in the two kinds of space: what a fresh judge says is not among them."""
+        measured, copying = self.likeness(generated), self.copying(near)
+        return measured | {kind: measured[kind] | copying[kind] for kind in SPACES}
 
     def nearest(self, look: Eyes, images: Tensor) -> dict[str, Nearest]:
         """How near uint8 images ``[N, C, H, W]`` are to real ones, by kind of space."""
@@ -122,14 +127,14 @@ class Ruler:
         return {kind: panel.copying(near[kind], originals.limit) for kind, originals in self.originals.items()}
 
     def likeness(self, generated: Seen) -> dict[str, Measured]:
-        """All measures against the test images: in both kinds of space, and digit by digit."""
+        """All measures against the test images: in both kinds of space, and class by class."""
         measured: dict[str, Measured] = {}
         for kind, networks in SPACES.items():
-            found = panel.all_measures(*self._in(generated, networks), self.test.labels)
+            found = panel.all_measures(*self._in(generated, networks), self.test)
             measured[kind] = found.pop("all")
-            measured |= {f"{kind}_{name}": by_digit for name, by_digit in found.items()}
+            measured |= {f"{kind}_{name}": by_class for name, by_class in found.items()}
         measured["judge"] |= panel.by_class(generated.probabilities, self.probabilities)
-        return measured | {"digits": panel.class_shares(generated.probabilities)}
+        return measured | {"classes": panel.class_shares(generated.probabilities, self.test.classes.names)}
 
     def distances(self, generated: Seen) -> dict[str, Measured]:
         """The distances to the test images in both kinds of space."""

@@ -19,7 +19,7 @@ class Seen:
     features: dict[str, Tensor]
     """By network, float32 ``[N, D]``."""
     probabilities: Tensor
-    """Of the classes, by all judges: ``[N, 10]``."""
+    """Of the K classes, by all judges: ``[N, K]``."""
 
 
 class Eyes:

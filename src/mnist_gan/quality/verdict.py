@@ -1,7 +1,7 @@
 """Who is better: two results for a crown, and several configurations over their seeds.
 
 Better means nearer to the real images in both kinds of space, by more than chance explains, with no guard broken. A
-guard is what a distance may not see: copies of training images, a digit that is never drawn, few ways of writing one.
+guard is what a distance may not see: copies of training images, a class that is never drawn, few ways of writing one.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mnist_gan.quality.guards import SPACES, Quality, copying, missing_digits
+from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes
 from mnist_gan.quality.panel import Estimate
 
 CONFIDENCE = 0.95
@@ -20,7 +20,7 @@ SEEDS = 3
 """The fewest seeds that take part in a verdict: of two, the spread is a guess."""
 POWER = 0.8
 FEWER = 0.75
-"""A digit is drawn in fewer ways where coverage of it is below so many times the other's."""
+"""A class is drawn in fewer ways where coverage of it is below so many times the other's."""
 
 
 def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
@@ -48,17 +48,15 @@ def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
 
 
 def _draws_fewer(new: Quality, old: Quality) -> str:
-    """What ``old`` draws and ``new`` does not: a digit, or ways of writing all of them or one; or nothing."""
-    if lost := sorted(set(missing_digits(new)) - set(missing_digits(old))):
+    """What ``old`` draws and ``new`` does not: a class, or kinds of images of all classes or of one; or nothing."""
+    if lost := sorted(set(missing_classes(new)) - set(missing_classes(old))):
         return f"it does not draw the {lost[0]}, which the present one draws"
     whole = [(f"{space}/coverage", 1.0, "", space) for space in SPACES]
-    digits = [
-        (f"{space}_coverage/{digit}", FEWER, f" of the {digit}", space) for digit in range(10) for space in SPACES
-    ]
-    for name, part, of_digit, space in whole + digits:
+    each = [(f"{space}_coverage/{name}", FEWER, f" of the {name}", space) for name in classes(new) for space in SPACES]
+    for name, part, of_class, space in whole + each:
         if new[f"interval/{name}/high"] < part * old[f"interval/{name}/low"]:
             return (
-                f"it draws fewer of the ways in which people write: coverage{of_digit} {Estimate.of(new, name)} "
+                f"it draws fewer kinds of images than there are: coverage{of_class} {Estimate.of(new, name)} "
                 f"against {Estimate.of(old, name)} of the present one, by the {SPACES[space]}"
             )
     return ""
@@ -171,14 +169,14 @@ def broken_guard(best: Sequence[Quality], other: Sequence[Quality]) -> str:
     """What a distance may not see and is worse in ``best`` than in ``other``: a sentence's second half, or nothing."""
     if copied := next(filter(None, map(copying, best)), ""):
         return f"{copied}."
-    lost = {digit for run in best for digit in missing_digits(run)} - {d for run in other for d in missing_digits(run)}
+    lost = {name for run in best for name in missing_classes(run)} - {n for run in other for n in missing_classes(run)}
     if lost:
         return f"one of its trainings does not draw the {min(lost)}, which all of the other's do."
     for space, title in SPACES.items():
         ours, theirs = ([run[f"{space}/coverage"] for run in runs] for runs in (best, other))
         if max(ours) < min(theirs):
             return (
-                f"each of its trainings draws fewer of the ways in which people write: coverage at most "
+                f"each of its trainings draws fewer kinds of images than there are: coverage at most "
                 f"{max(ours):.3f} against at least {min(theirs):.3f} by the {title}."
             )
     return ""

@@ -9,13 +9,14 @@ import jinja2
 from mnist_gan.errors import UserError
 from mnist_gan.files import write_atomically
 from mnist_gan.quality import verdict
+from mnist_gan.quality.guards import noun, plural
 from mnist_gan.report import charts, tables
 from mnist_gan.report.configurations import Configuration, configurations, differing
 from mnist_gan.tracking.published import measured_alike
 from mnist_gan.tracking.run import TrackedRun
 
 PICTURES = {
-    "digits.png": "By digit, from the surest to the least sure",
+    "classes.png": "By class, from the surest to the least sure",
     "samples.png": "Samples",
     "progression.gif": "Training, on fixed latent vectors",
     "interpolation.gif": "From latent vector to latent vector",
@@ -55,6 +56,7 @@ def write(runs: Sequence[TrackedRun], folder: Path) -> str:
         "pictures": PICTURES,
         "parameters": tables.parameters(groups, differing(runs)),
         "runs": tables.runs(groups),
+        "classes": plural(noun(runs[0].quality)),
         "samples": int(runs[0].quality["samples"]),
         "slug": slug,
         "picture_name": picture_name,

@@ -4,13 +4,17 @@
 """
 
 from mnist_gan.quality.fresh import SIZES
-from mnist_gan.quality.guards import SPACES, Quality, copying, missing_digits
+from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes, noun, plural
 from mnist_gan.quality.panel import HEADLINES, Estimate
 
 NEAR_NOTHING = 0.01
 """Precision of a generator that has learned nothing: so few of its images lie among real ones."""
 NARROW = 0.45
-"""Coverage below which a generator draws each digit in few ways only: a hundred different images have 0.4."""
+"""Coverage below which a generator draws each class in few ways only: a hundred different images have 0.4."""
+LISTED = 10
+"""Missing classes that are named."""
+WEAK = 0.9
+"""Accuracy below which judges know the classes too badly to be trusted with shares and missing classes."""
 
 
 def distances(quality: Quality, part: str = "") -> str:
@@ -19,32 +23,43 @@ def distances(quality: Quality, part: str = "") -> str:
     return f"{judges} by the judges, {autoencoder} by the autoencoder"
 
 
-def digits(quality: Quality) -> str:
-    """How many of the ten digits it draws, and which not."""
-    missing = missing_digits(quality)
+def drawn(quality: Quality) -> str:
+    """How many of the classes it draws, and which not."""
+    count, missing = len(classes(quality)), missing_classes(quality)
+    every = f"{'ten' if count == 10 else count} {plural(noun(quality))}"
     if not missing:
-        return "all ten digits"
-    *others, last = map(str, missing)
+        return f"all {every}"
+    *others, last = [*missing[:LISTED], *([f"{len(missing) - LISTED} more"] if len(missing) > LISTED else [])]
     listed = f"{', '.join(others)} or {last}" if others else last
-    return f"{10 - len(missing)} of ten digits, not {listed}"
+    return f"{count - len(missing)} of {every}, not {listed}"
 
 
 def verdict(quality: Quality) -> str:
     """What is wrong with the generator, in a sentence; empty where nothing is."""
     if max(quality["judge/precision"], quality["autoencoder/precision"]) < NEAR_NOTHING:
         return "It has learned nothing: hardly any of its images lies near a real one."
-    missing = missing_digits(quality)
+    missing, what = missing_classes(quality), noun(quality)
     if missing:
+        count = len(classes(quality))
         return (
-            f"It has collapsed: a few images, over and over, with {len(missing)} of ten digits missing."
+            f"It has collapsed: a few images, over and over, with {len(missing)} of "
+            f"{'ten' if count == 10 else count} {plural(what)} missing."
             if len(missing) > 1
-            else f"It has lost a digit: it does not draw the {missing[0]}."
+            else f"It has lost a {what}: it does not draw the {missing[0]}."
         )
     if copied := copying(quality):
         return f"{copied[0].upper()}{copied[1:]}."
     if max(quality["judge/coverage"], quality["autoencoder/coverage"]) < NARROW:
-        return "It has collapsed: it draws every digit, but each in a few ways only."
+        return f"It has collapsed: it draws every {what}, but each in a few ways only."
     return ""
+
+
+def judges(quality: Quality) -> str:
+    """What the judges are worth, where they know the classes badly; empty where they know them well."""
+    accuracy = quality.get("data/judges_accuracy", 1.0)
+    if accuracy >= WEAK:
+        return ""
+    return f"know the classes of {accuracy:.0%} of real images only: do not trust them with shares or missing classes"
 
 
 def told_apart(quality: Quality) -> str:
@@ -73,12 +88,18 @@ def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str
         f"Fréchet distance   {distances(quality)}",
         f"real images have   {distances(quality, 'floor/')}",
         f"told from real     {told_apart(quality)}",
-        f"draws              {digits(quality)}",
+        f"draws              {drawn(quality)}",
+        f"the judges         {weak}" if (weak := judges(quality)) else "",
         f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
-        "look at            plots/digits.png",
+        "look at            plots/classes.png",
         f"MLflow             {run}; `make ui`, then {page}",
     ]
     return "\n".join(["", *(f"  {line}" for line in lines if line), ""])
+
+
+def headlines(quality: Quality) -> dict[str, str]:
+    """HEADLINES that the result has, those of an older ruler are fewer, with titles in its own words."""
+    return {name: title.format(classes=plural(noun(quality))) for name, title in HEADLINES.items() if name in quality}
 
 
 def note(quality: Quality, run_id: str) -> str:
@@ -89,12 +110,13 @@ def note(quality: Quality, run_id: str) -> str:
 
     rows = [
         f"| {title} | {Estimate.of(quality, name)} | {Estimate.of(quality, name, 'floor/')} |"
-        for name, title in HEADLINES.items()
+        for name, title in headlines(quality).items()
     ]
     parts = [
         verdict(quality),
-        f"Draws **{digits(quality)}**. Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
-        f"{picture('samples')} {picture('digits')}",
+        f"The judges {weak}." if (weak := judges(quality)) else "",
+        f"Draws **{drawn(quality)}**. Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
+        f"{picture('samples')} {picture('classes')}",
         "\n".join(["| value (95% interval) | this generator | real images |", "| --- | --- | --- |", *rows]),
         "All measures: `metrics/evaluate.json` in the artifacts.",
     ]

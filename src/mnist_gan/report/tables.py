@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnist_gan.quality.panel import HEADLINES, Estimate, over_seeds
+from mnist_gan.quality.panel import Estimate, over_seeds
+from mnist_gan.report import summary
 from mnist_gan.report.configurations import Configuration
 from mnist_gan.report.progress import duration
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 from mnist_gan.tracking.store import tracking_page
 
 GROUPS = {
-    "judge": "On the features of five digit classifiers",
+    "judge": "On the features of five classifiers",
     "autoencoder": "On the autoencoder's features",
     "told_apart": "Told from real images by a fresh judge",
 }
@@ -24,7 +25,7 @@ class Outline(NamedTuple):
     paper: str
     judge: str
     autoencoder: str
-    digits: str
+    classes: str
     seconds: str
     """Of training, in words, the mean over seeds."""
     parameters: str
@@ -47,7 +48,7 @@ def _outline(group: Configuration) -> Outline:
         paper=tags.get("paper", ""),
         judge=_over_seeds(group, PRIMARY),
         autoencoder=_over_seeds(group, "autoencoder/frechet_distance"),
-        digits=_over_seeds(group, "judge/digits_present"),
+        classes=_over_seeds(group, "judge/classes_present"),
         seconds=duration(math.fsum(seconds) / len(seconds)) if seconds else "",
         parameters=f"{int(parameters):,}" if parameters else "",
     )
@@ -63,20 +64,17 @@ class Row(NamedTuple):
 
 def headlines(groups: Sequence[Configuration]) -> list[Row]:
     """The measures that matter most."""
-    measured = groups[0].runs[0].quality  # those of an older ruler have fewer
-    return [_measure(groups, name, title) for name, title in HEADLINES.items() if name in measured]
+    return [_measure(groups, name, title) for name, title in summary.headlines(groups[0].runs[0].quality).items()]
 
 
 def panel(groups: Sequence[Configuration]) -> dict[str, list[Row]]:
-    """Every measure, by the title of its group."""
-    first = groups[0].runs[0].quality
+    """Every measure, by the title of its group; an older ruler has fewer groups."""
+    first = sorted(groups[0].runs[0].quality, key=lambda name: (name != PRIMARY, name))
+    measures = {title: [name for name in first if name.startswith(f"{group}/")] for group, title in GROUPS.items()}
     return {
-        title: [
-            _measure(groups, name, name.partition("/")[2].replace("_", " "))
-            for name in sorted(first, key=lambda name: (name != PRIMARY, name))
-            if name.startswith(f"{group}/")
-        ]
-        for group, title in GROUPS.items()
+        title: [_measure(groups, name, name.partition("/")[2].replace("_", " ")) for name in names]
+        for title, names in measures.items()
+        if names
     }
 
 

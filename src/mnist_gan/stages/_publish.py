@@ -47,7 +47,7 @@ def publish() -> tuple[str, str, str, str]:
         files=files,
         tags={
             "distance": str(Estimate.of(quality, PRIMARY)),
-            "draws": summary.digits(quality),
+            "draws": summary.drawn(quality),
             "paper": paper(final.origin.variant),
             "generator.parameters": str(sum(weights.numel() for weights in final.generator.parameters())),
             "ruler": str(quality["ruler"]),

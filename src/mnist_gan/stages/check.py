@@ -5,6 +5,7 @@ What takes torch, whose import takes seconds, is left to the stage ``options``, 
 
 from mnist_gan import config
 from mnist_gan.config import NO_START
+from mnist_gan.data import sets
 from mnist_gan.files import root
 from mnist_gan.tracking import address
 from mnist_gan.tracking.address import Address
@@ -13,6 +14,7 @@ from mnist_gan.tracking.address import Address
 def main() -> None:
     """Read params.yaml, knock at MLflow's server, and leave nothing."""
     params = config.load()
+    sets.path(params.data.name)
     if params.train.init_from != NO_START:
         from mnist_gan.training import starts
 

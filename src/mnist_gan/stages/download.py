@@ -1,13 +1,16 @@
-"""Fetch MNIST."""
+"""Bring the selected data set to data/raw: fetch a published one, or copy that of a folder of one's own."""
 
 from mnist_gan import config
-from mnist_gan.data.mnist import RAW
+from mnist_gan.data import raw, sets
 from mnist_gan.data.sources import download
-from mnist_gan.files import write_atomically
 
 
 def main() -> None:
-    """Write the four files of MNIST to data/raw, or nothing."""
-    files = download(config.load().download.mirrors)
-    for name, content in files.items():
-        write_atomically(RAW / name, content)
+    """Write data/raw, or nothing."""
+    params = config.load()
+    path = sets.path(params.data.name)
+    recipe = sets.recipe(path)
+    if recipe is None:
+        raw.write_images(path)
+    else:
+        raw.write_files(recipe, download(params.data.name, recipe, params.download.mirrors))

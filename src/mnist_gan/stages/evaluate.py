@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mnist_gan import config
 from mnist_gan.data import images
-from mnist_gan.data.mnist import read_prepared
+from mnist_gan.data.prepared import read_prepared
 from mnist_gan.files import write_atomically, write_csv, write_json
-from mnist_gan.quality import measures, panel, ruler
+from mnist_gan.quality import judge, measures, panel, ruler
 from mnist_gan.quality.sight import SPACES, Eyes
 from mnist_gan.training import generators, hardware, kernels
 
@@ -23,9 +23,11 @@ def main() -> None:
     The best checkpoint is chosen against training images drawn at random. The report, of the best and of the last
     checkpoint, is on other latent vectors and against the test images.
     """
-    options = config.load().evaluate
+    params = config.load()
+    options = params.evaluate
     hardware.configure()
     look, real = Eyes(), ruler.read()
+    data = {"name": params.data.name, "noun": real.test.classes.noun, "judges_accuracy": judge.read_accuracy()}
 
     checkpoints = list(generators.checkpoints())
     last = checkpoints[-1]
@@ -48,7 +50,7 @@ def main() -> None:
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
-        {"ruler": real.name(options.samples, options.seed), "samples": options.samples}
+        {"ruler": real.name(options.samples, options.seed), "samples": options.samples, "data": data}
         | ruler.tabulate(measured)
         | {"floor": real.floor}
         | {"best": {"epoch": best.epoch} | ruler.tabulate(distances)},

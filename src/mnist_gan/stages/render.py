@@ -14,7 +14,7 @@ from mnist_gan.training import generators
 PLOTS = Path("plots")
 PROGRESSION_ROWS = 10
 DRAWN = 2000
-"""Images that the rows of digits are chosen from."""
+"""Images that the rows of classes are chosen from."""
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         "samples": images.grid(samples[-1], columns=5),
         "progression": images.grid(progression(samples, columns), columns),
         "interpolation": images.grid(strips, steps),
-        "digits": images.grid(by_digit(generator, latent_dim, columns), columns),
+        "classes": images.grid(by_class(generator, latent_dim, columns), columns),
     }
     for name, picture in pictures.items():
         write_atomically(PLOTS / f"{name}.png", images.png(picture))
@@ -61,21 +61,22 @@ def interpolation(generator: nn.Module, latent_dim: int, rows: int, steps: int) 
 
 
 @torch.inference_mode()
-def by_digit(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
-    """One row a digit, from the image that the judges are surest of to the one they are least sure of.
+def by_class(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
+    """One row a class, from the image that the judges are surest of to the one they are least sure of.
 
-    The images are spread evenly over all that they take for the digit; where they are fewer than ``columns``, black
+    The images are spread evenly over all that they take for the class; where they are fewer than ``columns``, black
     ones follow.
 
     Returns:
-        Images uint8 ``[10 * columns, C, H, W]``.
+        Images uint8 ``[classes * columns, C, H, W]``.
     """
     generated = images.generate(generator, images.fixed_latents(DRAWN, latent_dim))
     judges = judge.read()
-    surest = judge.probabilities(judges, [judge.features(one, generated) for one in judges]).max(dim=1)
-    rows = generated.new_zeros(10, columns, *generated.shape[1:])
-    for digit, row in enumerate(rows):
-        drawn = (surest.indices == digit).nonzero().squeeze(1)
+    said = judge.probabilities(judges, [judge.features(one, generated) for one in judges])
+    surest = said.max(dim=1)
+    rows = generated.new_zeros(said.shape[1], columns, *generated.shape[1:])
+    for label, row in enumerate(rows):
+        drawn = (surest.indices == label).nonzero().squeeze(1)
         drawn = drawn[surest.values[drawn].argsort(descending=True, stable=True)]
         spread = torch.linspace(0, len(drawn) - 1, min(columns, len(drawn))).round().long()
         row[: len(spread)] = generated[drawn[spread]]

@@ -1,7 +1,7 @@
 """Make the ruler that generators are measured with: what the frozen networks see in real images, and the floor."""
 
 from mnist_gan import config
-from mnist_gan.data.mnist import digest, read_prepared
+from mnist_gan.data.prepared import digest, read_prepared
 from mnist_gan.files import sha256
 from mnist_gan.quality import autoencoder, judge
 from mnist_gan.quality.ruler import Ruler

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mnist_gan import config, pipeline, variants
-from mnist_gan.data.mnist import digest, read_prepared
+from mnist_gan.data.prepared import digest, read_prepared
 from mnist_gan.files import sha256, write_csv, write_json
 from mnist_gan.report.progress import progress
 from mnist_gan.tracking.live import live_run, stopped_runs_closed
@@ -16,6 +16,9 @@ from mnist_gan.training.engine import Engine
 from mnist_gan.training.generators import Origin
 from mnist_gan.training.trainer import Trainer, curve
 from mnist_gan.training.unfinished import Unfinished
+
+USUAL_STEPS = 3752
+"""Of the default on MNIST."""
 
 
 def main() -> None:
@@ -42,6 +45,7 @@ def train() -> None:
         record=engine.variant.record,
         data_sha256=digest(split),
         environment=engine.hardware.environment,
+        classes=split.classes,
     )
     inputs = pipeline.inputs("train", params) | {"data": origin.data_sha256, **origin.environment}
     start_file = starts.checked(params)
@@ -88,9 +92,11 @@ def opening(engine: Engine, origin: Origin, done: int) -> str:
         which = f", the first of {count} GPUs; CUDA_VISIBLE_DEVICES=1 takes the second" if count > 1 else ""
     steps = f"{engine.total_steps:,} steps in {engine.options.epochs} epochs"
     going_on = f", going on after step {done:,}" if done else ""
+    epochs = -(-USUAL_STEPS // engine.epoch_steps)
+    few = f"; that is few: {epochs} epochs make {USUAL_STEPS:,}" if engine.total_steps < USUAL_STEPS / 2 else ""
     return (
         f"{origin.variant} on {here['device']}, {here['precision']} ({engine.hardware.reason}){which}: "
-        f"{steps}{going_on}"
+        f"{steps}{going_on}{few}"
     )
 
 

@@ -19,31 +19,25 @@ from mnist_gan.tracking.run import CONTENT_TAG, TrackedRun, requirements
 from mnist_gan.tracking.store import Store
 from mnist_gan.training import generators
 
-MODEL = "mnist-gan"
 CHAMPION = "champion"
 NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model, and where the model has no such alias."""
-SIGNATURE = ModelSignature(
-    Schema(
-        [
-            ColSpec(DataType.long, "seed", required=False),
-            ColSpec(Array(DataType.double), "latents", required=False),
-            ColSpec(DataType.long, "digit", required=False),
-        ]
-    ),
-    Schema([ColSpec(DataType.string, "png")]),
-)
 
 
-def champion(store: Store) -> tuple[TrackedRun | None, str]:
+def model_of(data: str) -> str:
+    """The registered model of a data set's generators: each set has its own champion."""
+    return "mnist-gan" if data == "mnist" else f"mnist-gan-{data}"
+
+
+def champion(store: Store, model: str) -> tuple[TrackedRun | None, str]:
     """The run whose generator has the alias and can be loaded, if there is one; and what was wrong, in a sentence.
 
     One that cannot be loaded is registered anew where its generator is at hand.
     """
-    if not store.client.search_registered_models(f"name = '{MODEL}'"):
+    if not store.client.search_registered_models(f"name = '{model}'"):
         return None, ""  # of one that is not there, a server with accounts says that it is forbidden
     try:
-        version = store.client.get_model_version_by_alias(MODEL, CHAMPION)
+        version = store.client.get_model_version_by_alias(model, CHAMPION)
     except MlflowException as error:
         if error.error_code in NO_ALIAS:
             return None, ""
@@ -63,7 +57,7 @@ def champion(store: Store) -> tuple[TrackedRun | None, str]:
 
 def crown(store: Store, version: ModelVersion) -> None:
     """Give the alias to ``version``."""
-    store.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
+    store.client.set_registered_model_alias(version.name, CHAMPION, version.version)
 
 
 def register_first(store: Store, ranked: Sequence[TrackedRun]) -> tuple[TrackedRun, ModelVersion]:
@@ -86,14 +80,14 @@ def register(store: Store, run: TrackedRun) -> ModelVersion:
     Raises:
         UserError: the generator cannot be read.
     """
-    client = store.client
-    if not client.search_registered_models(f"name = '{MODEL}'"):
+    client, model = store.client, model_of(run.data)
+    if not client.search_registered_models(f"name = '{model}'"):
         client.create_registered_model(
-            MODEL,
-            description="Generators of MNIST's digits. A row with a seed or latents in, and a digit if the generator "
-            "takes one; a PNG in base64 out.",
+            model,
+            description=f"Generators of images like those of {run.data}. A row with a seed or latents in, and a class, "
+            "of MNIST a digit, if the generator takes one; a PNG in base64 out.",
         )
-    for version in client.search_model_versions(f"name = '{MODEL}'", order_by=["version_number DESC"]):
+    for version in client.search_model_versions(f"name = '{model}'", order_by=["version_number DESC"]):
         if version.tags.get(CONTENT_TAG) == run.content_hash and _loads(str(version.source), run.content_hash):
             return version
     model_id = _log_served(run)
@@ -101,12 +95,27 @@ def register(store: Store, run: TrackedRun) -> ModelVersion:
         client.delete_logged_model(model_id)
         model_id = _log_served(run)
     return client.create_model_version(
-        MODEL,
+        model,
         source=f"models:/{model_id}",
         run_id=run.id,
         model_id=model_id,
         tags={CONTENT_TAG: run.content_hash},
         description=run.tags["mlflow.note.content"],
+    )
+
+
+def signature(noun: str) -> ModelSignature:
+    """What is served takes and gives."""
+    wanted = DataType.long if noun == "digit" else DataType.string
+    return ModelSignature(
+        Schema(
+            [
+                ColSpec(DataType.long, "seed", required=False),
+                ColSpec(Array(DataType.double), "latents", required=False),
+                ColSpec(wanted, noun, required=False),
+            ]
+        ),
+        Schema([ColSpec(DataType.string, "png")]),
     )
 
 
@@ -145,7 +154,7 @@ def _log_served(run: TrackedRun) -> str:
                 python_model=str(Path(__file__).with_name("serving.py")),
                 artifacts={"generator": str(path)},
                 code_paths=[*mnist_gan.__path__],
-                signature=SIGNATURE,
+                signature=signature(final.origin.classes.noun),
                 input_example=pd.DataFrame({"seed": [0]}),
                 pip_requirements=requirements(
                     *("filelock", "joblib", "mlflow", "numpy", "pandas", "pillow", "pydantic"),

@@ -4,6 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -77,6 +78,11 @@ class TrackedRun:
         return self.tags[CONTENT_TAG]
 
     @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return self.params.get("data.name", "mnist")  # 0.2.0 had no other
+
+    @property
     def start(self) -> str:
         """What the training went on from; empty where that was nothing."""
         name = self.params.get("train.init_from", "none")
@@ -89,7 +95,8 @@ class TrackedRun:
         Raises:
             UserError: the store does not have them any more.
         """
-        return flatten(json.loads(self.artifact("metrics/evaluate.json")))
+        measures = flatten(json.loads(self.artifact("metrics/evaluate.json")))
+        return {name.replace("digits", "classes"): value for name, value in measures.items()}  # as 0.2.0 called them
 
     def history(self, metric: str) -> NDArray[np.float64]:
         """Steps, values and Unix times in seconds of a metric: ``[3, n]``, by step; the latest value of each."""
@@ -103,14 +110,13 @@ class TrackedRun:
         Raises:
             UserError: the store does not have it.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                return Path(self.client.download_artifacts(self.id, path, folder)).read_bytes()
-            except (OSError, MlflowException):
-                raise UserError(
-                    f"{path} of run {self.id} cannot be read: if it is gone, delete the run, and `dvc repro` "
-                    "of its parameters writes it anew"
-                ) from None
+        for name in (path, path.replace("classes", "digits")):  # as 0.2.0 called it
+            with tempfile.TemporaryDirectory() as folder, suppress(OSError, MlflowException):
+                return Path(self.client.download_artifacts(self.id, name, folder)).read_bytes()
+        raise UserError(
+            f"{path} of run {self.id} cannot be read: if it is gone, delete the run, and `dvc repro` "
+            "of its parameters writes it anew"
+        )
 
     def sampled_steps(self, key: str = SAMPLES) -> set[int]:
         """The steps whose sample grids the run has."""

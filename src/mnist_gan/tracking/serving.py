@@ -38,11 +38,11 @@ class Artist(PythonModel):
         Args:
             context: MLflow's; not used.
             model_input: rows with ``seed``, for the latent vector that torch draws with it, or with ``latents``; and
-                with the ``digit`` to draw, if the generator is conditional.
+                with the ``class`` to draw, by its name, if the generator is conditional; of digits, the ``digit``.
             params: MLflow's; not used.
 
         Raises:
-            MlflowException: a row has neither, or both, or its seed, latents or digit are none.
+            MlflowException: a row has neither, or both, or its seed, latents or class are none.
         """
         if model_input.empty:  # MLflow drops the columns that the model's signature does not name
             raise MlflowException.invalid_parameter_value("give it rows with a seed, or latents")
@@ -54,16 +54,19 @@ class Artist(PythonModel):
     def latent(self, number: int, row: Mapping[Any, Any]) -> Tensor:
         """The latent vector ``[latent_dim]`` that a row asks for; ``number`` is the row's in messages."""
         latents = self.drawn_or_given(number, row)
-        digit = row.get("digit")
-        if is_missing(digit):
+        noun, names = self.final.origin.classes
+        wanted = row.get(noun)
+        if is_missing(wanted):
             return latents
         if not isinstance(self.final.generator, Conditional):
             raise MlflowException.invalid_parameter_value(
-                f"row {number}: this generator, a {self.final.origin.variant}, cannot be told a digit: leave it out"
+                f"row {number}: this generator, a {self.final.origin.variant}, cannot be told a {noun}: leave it out"
             )
-        if not is_whole(digit, 10):
+        if noun == "digit" and not is_whole(wanted, 10):
             raise MlflowException.invalid_parameter_value(f"row {number}: a digit is a whole number from 0 to 9")
-        return self.final.generator.of_digit(torch.tensor([digit]), latents[None])[0]
+        if str(wanted) not in names:
+            raise MlflowException.invalid_parameter_value(f"row {number}: the classes are {', '.join(names)}")
+        return self.final.generator.of_class(torch.tensor([names.index(str(wanted))]), latents[None])[0]
 
     def drawn_or_given(self, number: int, row: Mapping[Any, Any]) -> Tensor:
         """The latent vector by a row's seed, or the row's own."""

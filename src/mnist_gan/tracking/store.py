@@ -1,6 +1,7 @@
 """The tracking store: opened once by ``connect``, asked for runs, given new ones."""
 
 import getpass
+import json
 import logging
 import os
 import subprocess
@@ -25,7 +26,8 @@ from mlflow.telemetry import set_telemetry_client
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist_gan import stops
+from mnist_gan import config, stops
+from mnist_gan.data.prepared import count
 from mnist_gan.errors import UserError, command
 from mnist_gan.files import root
 from mnist_gan.tracking import view
@@ -47,7 +49,7 @@ from mnist_gan.training.generators import Origin
 from mnist_gan.training.unfinished import Unfinished, left_alone
 
 EXPERIMENT = "mnist-gan"
-EXPERIMENT_NOTE = """Generators of MNIST's digits, by variant.
+EXPERIMENT_NOTE = """Generators of images, by data set and variant.
 
 **Views**, then **Generators side by side**: samples, losses and distances of all runs. Or select two runs and press
 **Compare**. Other charts are in sections:
@@ -56,7 +58,7 @@ EXPERIMENT_NOTE = """Generators of MNIST's digits, by variant.
 | --- | --- | --- |
 | `train/` | losses of generator and discriminator, and what else the variant records | nats |
 | `validation/` | every checkpoint against training images drawn at random, which choose the best | as below |
-| `judge/` | the final generator against the test images, on five digit classifiers' features | as below |
+| `judge/` | the final generator against the test images, on five classifiers' features | as below |
 | `autoencoder/` | the same on an autoencoder's features, which know no labels | as below |
 | `told_apart/` | how often a fresh judge tells its images from real ones: 0.5 is chance, 1 is always | part of cases |
 | `best/` | the checkpoint that validation chose | epoch |
@@ -67,9 +69,9 @@ A run's description has intervals and what real images get; its file `metrics/ev
 image's logit exceeds a generated one's. `penalty`: R1, or R1 and R2, of the steps that have them.
 
 `frechet_distance`: a squared distance of features, 0 is best. `precision`, `recall`, `coverage`: 0 to 1, 1 is best.
-`digits_present`: of 10. `total_variation`: by how much the digits' shares are off, 0 is best. `copies`: the part of the
-images that are too near to a training image; real images have 0.01. `nearest_in_training`: the part whose nearest real
-image is a training image, not a test image.
+`classes_present`: how many are drawn. `total_variation`: by how much the classes' shares are off, 0 is best.
+`copies`: the part of the images that are too near to a training image; real images have 0.01. `nearest_in_training`:
+the part whose nearest real image is a training image, not a test image.
 
 One result is one run: its tag `generator.sha256` names the final generator's file. The tag `state` says what a run
 that is not FINISHED waits for."""
@@ -116,10 +118,12 @@ class Store:
 
     def create_run(self, origin: Origin, tags: Mapping[str, str]) -> TrackedRun:
         """A new run with parameters, data set and the tags that every run carries."""
+        data, epochs, seed = config.load().data.name, origin.options["epochs"], origin.shared["seed"]
         common = {
             STATE_TAG: State.RUNNING.tag,
             "variant": origin.variant,
-            "seed": origin.shared["seed"],
+            "seed": seed,
+            "data": data,
             "init_from": origin.shared["init_from"],
             "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
             "mlflow.user": user(),
@@ -131,7 +135,7 @@ class Store:
         }
         made = self.client.create_run(
             self.experiment_id,
-            run_name=f"{origin.variant} {origin.options['epochs']} epochs seed {origin.shared['seed']}",
+            run_name=f"{'' if data == 'mnist' else f'{data} '}{origin.variant} {epochs} epochs seed {seed}",
             tags={key: str(value) for key, value in common.items() if value != ""},
         )
         run = TrackedRun(self.client, made)
@@ -141,14 +145,15 @@ class Store:
     def _describe(self, run: TrackedRun, origin: Origin) -> None:
         """Parameters and data set, once however often this is called."""
         channels, height, width = origin.image_shape
-        params = origin.params | {"prepare.img_size": height, "prepare.channels": channels}
+        data = config.load().data.name
+        params = origin.params | {"data.name": data, "prepare.img_size": height, "prepare.channels": channels}
         self.client.log_batch(run.id, params=[Param(key, str(value)) for key, value in params.items()])
         dataset = Dataset(
-            name="mnist-train",
+            name=f"{data}-train",
             digest=origin.data_sha256[:32],
             source_type="dvc",
             source="data/prepared/train.safetensors",
-            profile=f'{{"images": 60000, "channels": {channels}, "height": {height}, "width": {width}}}',
+            profile=json.dumps({"images": count("train"), "channels": channels, "height": height, "width": width}),
         )
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
         try:

@@ -12,7 +12,7 @@ from torch.optim import Adam
 from mnist_gan import variants
 from mnist_gan.config import TrainConfig
 from mnist_gan.data.images import to_float, to_uint8
-from mnist_gan.data.mnist import Split
+from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
 from mnist_gan.training.hardware import Hardware
@@ -44,7 +44,9 @@ class Engine:
         hardware.try_kernel(self.device)
         torch.manual_seed(shared.seed)
         channels, height, width = split.images.shape[1:]
-        variant = variants.build(shared.variant, options, shared.latent_dim, (channels, height, width))
+        variant = variants.build(
+            shared.variant, options, shared.latent_dim, (channels, height, width), len(split.classes.names)
+        )
         self.variant = variant.to(self.device).to(memory_format=torch.channels_last)
         self._fit_to_hardware()
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from mnist_gan import variants
+from mnist_gan.data.prepared import DIGITS, Classes
 from mnist_gan.errors import UserError, command
 from mnist_gan.files import read_tensors, sha256, write_tensors
 from mnist_gan.variants import Options
@@ -47,6 +48,8 @@ class Origin:
     """Of the prepared training images and labels."""
     environment: Mapping[str, str]
     """What else determines the result: device, threads, precision, torch's version."""
+    classes: Classes = DIGITS
+    """Of the images."""
 
     @property
     def latent_dim(self) -> int:
@@ -77,7 +80,10 @@ class Checkpoint:
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write weights and buffers in float32, with everything else about them."""
-    made = {"origin": asdict(checkpoint.origin), "epoch": checkpoint.epoch, "step": checkpoint.step}
+    origin = asdict(checkpoint.origin)
+    if checkpoint.origin.classes == DIGITS:
+        del origin["classes"]  # files of 0.2.0, which knew no others, are the same
+    made = {"origin": origin, "epoch": checkpoint.epoch, "step": checkpoint.step}
     write_tensors(path, checkpoint.generator.state_dict(), made)
 
 
@@ -90,9 +96,14 @@ def read(path: Path = FINAL) -> Checkpoint:
     try:
         weights, made = read_tensors(path)
         fields = made["origin"]
-        origin = Origin(**fields | {key: tuple(fields[key]) for key in ("image_shape", "record")})
+        noun, names = fields.get("classes", DIGITS)
+        origin = Origin(
+            **fields
+            | {key: tuple(fields[key]) for key in ("image_shape", "record")}
+            | {"classes": Classes(noun, tuple(names))}
+        )
         options = variants.parse(origin.variant, origin.options)
-        generator = variants.build(origin.variant, options, origin.latent_dim, origin.image_shape).generator
+        generator = variants.build(origin.variant, options, origin.latent_dim, origin.image_shape, len(names)).generator
         generator.load_state_dict(weights)
         return Checkpoint(generator.eval(), origin, made["epoch"], made["step"])
     except FileNotFoundError:

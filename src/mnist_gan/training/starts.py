@@ -30,7 +30,8 @@ def checked(params: Config) -> Path | None:
     except (OSError, KeyError, TypeError, ValueError) as error:
         restore = command("dvc", "checkout", "--force", path)
         raise UserError(f"train.init_from: {path} is damaged ({error}): {restore} restores it") from None
-    here = layout(shared.variant, options, shared.latent_dim, params.prepare.channels, params.prepare.img_size)
+    channels = int(there["channels"]) if params.prepare.channels == "auto" else params.prepare.channels
+    here = layout(shared.variant, options, shared.latent_dim, channels, params.prepare.img_size)
     for key, ours in here.items():
         if there.get(key) != ours:
             raise UserError(

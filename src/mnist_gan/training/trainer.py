@@ -153,7 +153,7 @@ class Trainer:
         try:
             engine.load(state)
         except RuntimeError:
-            raise UserError("train.init_from: is a training on another kind of device") from None
+            raise UserError("train.init_from: is a training on another kind of device, or of other classes") from None
         if engine.steps:
             self.record[: engine.steps] = state["losses"]
             self.show_losses(0, state["losses"])

@@ -54,7 +54,7 @@ class Variant(nn.Module):
     record: ClassVar[tuple[str, ...]]
     """Names of the values that a step returns: ``loss_g`` and ``loss_d`` first, then what the variant adds."""
     labelled: ClassVar[bool] = False
-    """Whether a step takes the labels of the real images, too."""
+    """Whether a step takes the labels of the real images, too, and the constructor the number of classes."""
     auto_bfloat16: ClassVar[bool] = True
     """Whether ``precision: auto`` may mean bfloat16."""
 
@@ -101,10 +101,10 @@ class Variant(nn.Module):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A generator that can be told the digit."""
+    """A generator that can be told the class."""
 
-    def of_digit(self, digits: Tensor, latents: Tensor) -> Tensor:
-        """``latents`` ``[N, latent_dim]`` moved to where ``digits`` ``[N]`` are drawn."""
+    def of_class(self, labels: Tensor, latents: Tensor) -> Tensor:
+        """``latents`` ``[N, latent_dim]`` moved to where images with ``labels`` ``[N]`` are drawn."""
 
 
 def parse(name: str, section: Mapping[str, Any]) -> Options:
@@ -123,7 +123,8 @@ def named(name: str) -> type[Variant]:
     return variant
 
 
-def build(name: str, options: Options, latent_dim: int, image_shape: ImageShape) -> Variant:
-    """The variant ``name`` with untrained networks, in train mode."""
-    construct: Callable[[Options, int, ImageShape], Variant] = named(name)
-    return construct(options, latent_dim, image_shape)
+def build(name: str, options: Options, latent_dim: int, image_shape: ImageShape, classes: int = 10) -> Variant:
+    """The variant ``name`` with untrained networks, in train mode, for images of so many ``classes``."""
+    variant: Callable[..., Variant] = named(name)
+    told = (classes,) if named(name).labelled else ()
+    return variant(options, latent_dim, image_shape, *told)

@@ -1,0 +1,182 @@
+"""A folder of one's own images becomes a data set, or nothing is changed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import paste, set_params
+from pictures import letters, write_folder
+from project import Project
+from ruamel.yaml import YAML
+
+from mnist_gan.files import read_tensors
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """780 letters of three classes, with a file that is no image among them."""
+    made = write_folder(tmp_path_factory.mktemp("pictures") / 'it\'s my "A, B"', letters(780, size=20, names="ABC"))
+    (made / "A/Thumbs.db").write_bytes(b"thumbs")
+    return made
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project") / """a b'c $d "e\"""")
+
+
+def data(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in the project."""
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_gan", "data", *arguments],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def selected(project: Project) -> str:
+    return str(YAML(typ="safe").load((project.folder / "params.yaml").read_text())["data"]["name"])
+
+
+def unchanged(project: Project) -> bool:
+    """Whether git sees no change, and no file of a data set is left."""
+    left = {path.name for path in (project.folder / "data/sets").iterdir()} - {"mnist", "fashion-mnist", "kmnist"}
+    return project.run("git", "status", "--porcelain") == "" and not left
+
+
+def test_a_folder_is_taken_and_forgotten(project: Project, folder: Path) -> None:
+    done = data(project, str(folder))
+    assert done.returncode == 0, done.stderr
+    for part in ("780 images in 3 classes", "20x20 pixels, grey", "left out, as no images: A/Thumbs.db"):
+        assert part in done.stdout
+    assert selected(project) == "it-s-my-A-B"
+    tensors, about = read_tensors(project.folder / "data/sets/it-s-my-A-B")
+    assert (tensors["images"].shape, about) == ((780, 1, 20, 20), {"classes": ["A", "B", "C"]})
+    assert "sets/it-s-my-A-B\n" not in project.run("git", "status", "--porcelain", "-uall")  # it is DVC's
+    again = data(project, str(folder))
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "there is a data set it-s-my-A-B already: name this one with --name" in again.stderr
+    paste(done.stdout.replace("`make repro`", ""), project.folder)
+    assert selected(project) == "mnist"
+    project.run("git", "checkout", "params.yaml")
+    assert unchanged(project)
+
+
+def test_what_cannot_be_read_is_refused_or_left_out(project: Project, folder: Path) -> None:
+    broken = folder / "B/broken.png"
+    broken.write_bytes(b"")
+    try:
+        refused = data(project, str(folder), "--name", "some")
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            "error: 1 of 781 files cannot be taken: B/broken.png (it is no image); mend them, or say --leave-out\n"
+        )
+        assert unchanged(project)
+        taken = data(project, str(folder), "--name", "some", "--leave-out")
+        assert taken.returncode == 0, taken.stderr
+        assert "left out, as told: B/broken.png" in taken.stdout
+    finally:
+        broken.unlink()
+        data(project, "--forget", "some")
+        project.run("git", "checkout", "params.yaml")
+    assert unchanged(project)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "name a folder of images, or --forget a data set"),
+        (("nowhere",), "nowhere does not exist"),
+        (("--forget", "mnist"), "there is no data set 'mnist' that was made of a folder"),
+        (("--forget", "gone"), "there is no data set 'gone'"),
+        (("src", "--name", "kmnist"), "there is a data set kmnist already"),
+    ],
+)
+def test_a_mistake_is_one_line(project: Project, arguments: tuple[str, ...], reason: str) -> None:
+    done = data(project, *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert reason in done.stderr
+    assert unchanged(project)
+
+
+LIMITED = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+sys.argv = ["mnist_gan", "data", sys.argv[1], "--name", "large"]
+runpy.run_module("mnist_gan", run_name="__main__")
+"""
+"""The command where no file may have more than 100,000 bytes."""
+
+
+def test_a_full_disk_leaves_nothing(project: Project, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(folder)],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "cannot write data/sets/large: File too large" in done.stderr
+    assert unchanged(project)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 4.0, 5.0])
+def test_a_stop_leaves_all_or_nothing(project: Project, folder: Path, seconds: float) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "mnist_gan", "data", str(folder), "--name", "stopped"],
+        cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate()
+    assert "Traceback" not in errors
+    if program.returncode == 0:
+        data(project, "--forget", "stopped")
+    else:
+        assert (program.returncode, errors) == (130, "interrupted\n")
+        assert selected(project) == "mnist"
+    project.run("git", "checkout", "params.yaml")
+    assert unchanged(project)
+
+
+def test_letters_are_trained_judged_and_kept_apart_from_digits(
+    project: Project, folder: Path, small_inputs: Path
+) -> None:
+    """And the way back is a cache hit: nothing is trained twice."""
+    project.take(small_inputs / "data/prepared")
+    project.run("dvc", "repro")
+    digits = project.lock()
+    assert data(project, str(folder), "--name", "letters").returncode == 0
+    set_params(project.folder, train__variant="cr3gan", variants__cr3gan__epochs=2, judges__epochs=2)
+    said = project.run("dvc", "repro")
+    assert "epochs make 3,752" in said
+    assert "real images: Fréchet distance" in said
+    assert "digit" not in said.partition("told from real")[2]
+    run = project.runs()[-1]
+    assert (run.data.params["data.name"], run.data.tags["data"]) == ("letters", "letters")
+    assert run.info.run_name == "letters cr3gan 2 epochs seed 0"
+    assert run.inputs
+    (used,) = run.inputs.dataset_inputs
+    tensors, _ = read_tensors(project.folder / "data/sets/letters")
+    assert used.dataset.name == "letters-train"
+    assert json.loads(used.dataset.profile or "")["images"] == int((~tensors["test"]).sum())
+    metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    assert set(metrics["classes"]) == {"A", "B", "C"}
+    promoted = project.run(sys.executable, "-m", "mnist_gan", "promote")
+    assert "of mnist-gan-letters: letters cr3gan" in promoted
+
+    letters_lock = project.lock()
+    project.run("git", "checkout", "params.yaml")
+    back = project.run("dvc", "repro")
+    for stage in ("download", "judges", "autoencoder", "ruler", "train", "render", "evaluate"):
+        assert f"Stage '{stage}' is cached" in back, back
+    assert project.lock() == digits
+    set_params(
+        project.folder, data__name="letters", train__variant="cr3gan", variants__cr3gan__epochs=2, judges__epochs=2
+    )
+    assert "Running stage 'judges'" not in project.run("dvc", "repro")
+    assert project.lock() == letters_lock
