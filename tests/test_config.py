@@ -23,7 +23,7 @@ def test_the_articles_variants_have_its_defaults(workspace: Path) -> None:
         assert (options.epochs, options.batch_size) == (100, 256)
         assert (options.lr, options.b1, options.b2) == (0.0002, 0.5, 0.999)
     assert (params.train.latent_dim, params.train.sample_interval) == (100, 100)
-    assert (params.prepare.img_size, params.prepare.channels) == (32, 1)
+    assert (params.prepare.img_size, params.prepare.channels) == (32, "auto")
 
 
 def test_every_variant_in_the_house_has_a_section_that_it_understands(workspace: Path) -> None:
@@ -56,7 +56,7 @@ def test_numbers_are_what_dvc_reads(workspace: Path, text: str) -> None:
         ("variants__gan", 5, "variants.gan: input should be a valid dictionary, not 5"),
         ("train__precision", "float16", "train.precision: input should be 'auto', 'float32' or 'bfloat16'"),
         ("prepare__img_size", 40, "prepare.img_size: must be a multiple of 16 from 16 to 64"),
-        ("prepare__channels", 2, "prepare.channels: input should be 1 or 3, not 2"),
+        ("prepare__channels", 2, "prepare.channels: input should be 'auto', 1 or 3, not 2"),
         ("evaluate__samples", 10, "evaluate.samples: input should be greater than or equal to 1000, not 10"),
         ("download__mirrors", ["ftp://x"], "download.mirrors.0: string should match pattern"),
     ],
@@ -123,4 +123,4 @@ def test_stage_ends_with_one_line(workspace: Path, stage: str) -> None:
     assert (
         done.stderr == f"error: params.yaml: train.variant: must be one of {', '.join(config.VARIANTS)}, not 'wgan'\n"
     )
-    assert {path.name for path in workspace.iterdir()} == {"params.yaml", "dvc.yaml", "src"}
+    assert {path.name for path in workspace.iterdir()} == {"params.yaml", "dvc.yaml", "data", "src"}

@@ -63,8 +63,8 @@ def test_a_generator_without_name_or_file_is_said_at_once(workspace: Path, given
 
 
 @pytest.fixture(scope="module")
-def instrument(train_split: Split, test_split: Split) -> tuple[Material, Ruler]:
-    given = Material.of(train_split, UNSEEN, Eyes())
+def instrument(eyes: Eyes, train_split: Split, test_split: Split) -> tuple[Material, Ruler]:
+    given = Material.of(train_split, UNSEEN, eyes)
     return given, given.ruler(test_split)
 
 

@@ -132,13 +132,13 @@ class Fraud:
 
 
 @pytest.mark.slow
-def test_an_adversary_finds_no_crown(train_split: Split, test_split: Split) -> None:
+def test_an_adversary_finds_no_crown(eyes: Eyes, train_split: Split, test_split: Split) -> None:
     """A random search, which goes on from the best so far in every other try.
 
     The champion is the honest generator that frauds are mixed with. The score is by how much the logarithm of a fraud's
     distance falls short of the champion's, where nothing else is said against it.
     """
-    given = Material.of(train_split, UNSEEN, Eyes())
+    given = Material.of(train_split, UNSEEN, eyes)
     made = given.ruler(test_split)
 
     def measured(images: Tensor) -> dict[str, float]:

@@ -13,6 +13,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from mnist_gan.data.prepared import Split
 from mnist_gan.quality import judge, measures
 from mnist_gan.quality.measures import Gaussian, Nearest
+from mnist_gan.quality.sight import Eyes
 
 
 class Features(nn.Module):
@@ -37,9 +38,9 @@ def kernel(features: Tensor, reference: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def seen(train_split: Split, test_split: Split) -> tuple[Tensor, Tensor]:
+def seen(eyes: Eyes, train_split: Split, test_split: Split) -> tuple[Tensor, Tensor]:
     """The first judge's features of 2,000 training and 1,500 test images."""
-    first = judge.read()[0]
+    first = eyes.judges[0]
     return judge.features(first, train_split.images[:2000]), judge.features(first, test_split.images[:1500])
 
 
@@ -81,10 +82,10 @@ def test_kernel_distance_is_unbiased() -> None:
     assert abs(draws.mean()) < 3 * draws.std() / math.sqrt(len(draws))
 
 
-def test_noise_and_a_missing_digit_are_seen(seen: tuple[Tensor, Tensor], train_split: Split) -> None:
+def test_noise_and_a_missing_digit_are_seen(eyes: Eyes, seen: tuple[Tensor, Tensor], train_split: Split) -> None:
     good, real = seen
     nines_missing = good[train_split.labels[:2000] != 9]
-    noise = judge.features(judge.read()[0], torch.randint(256, (500, 1, 32, 32), dtype=torch.uint8))
+    noise = judge.features(eyes.judges[0], torch.randint(256, (500, 1, 32, 32), dtype=torch.uint8))
     floor = frechet(good, real)[0]
     assert floor < frechet(nines_missing, real)[0]
     assert frechet(noise, real)[0] > 50 * floor

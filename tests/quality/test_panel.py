@@ -18,8 +18,8 @@ SPACES = ("judge", "autoencoder")
 class Instrument:
     """A ruler of 2,000 test and 10,000 training images, all drawn at random: MNIST's files are ordered by writer."""
 
-    def __init__(self, training: Split, test: Split) -> None:
-        self.look = Eyes()
+    def __init__(self, look: Eyes, training: Split, test: Split) -> None:
+        self.look = look
         test, self.training = drawn(test, 0, 2000), drawn(training, 0, 10_000)
         self.ruler = Ruler.of(self.look, test, self.training, 2000, "")
 
@@ -34,8 +34,8 @@ def drawn(split: Split, first: int, last: int) -> Split:
 
 
 @pytest.fixture(scope="module")
-def measure(train_split: Split, test_split: Split) -> Instrument:
-    return Instrument(train_split, test_split)
+def measure(eyes: Eyes, train_split: Split, test_split: Split) -> Instrument:
+    return Instrument(eyes, train_split, test_split)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ def result(judge: float, autoencoder: float | None = None, **others: float) -> d
     for space, distance in zip(SPACES, (judge, judge if autoencoder is None else autoencoder), strict=True):
         made |= {f"{space}/{name}": value for name, value in values.items()} | {f"{space}/frechet_distance": distance}
     made |= {name.replace("__", "/"): value for name, value in others.items()}
+    made |= {f"floor/classes/{digit}": 0.1 for digit in range(10)}
     made |= {f"floor/{space}/{name}": value for space, (name, value) in itertools.product(SPACES, values.items())}
     for name, value in list(made.items()):
         _, part, measure = name.rpartition("floor/")
@@ -93,7 +94,7 @@ def test_few_ways_of_writing_are_no_verdict() -> None:
     few = [result(d, autoencoder__coverage=r) for d, r in ((7.0, 0.20), (8.0, 0.21), (7.2, 0.19))]
     many = [result(d, autoencoder__coverage=r) for d, r in ((70.0, 0.80), (80.0, 0.81), (75.0, 0.79))]
     said = decide({"few": few, "many": many}).sentence
-    assert "but each of its trainings draws fewer of the ways in which people write: coverage at most 0.210" in said
+    assert "but each of its trainings draws fewer kinds of images than there are: coverage at most 0.210" in said
     assert "against at least 0.790 by the autoencoder" in said
 
 
@@ -170,9 +171,9 @@ def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
         (result(0.1, classes__7=0.0), "it does not draw the 7, which the present one draws"),
         (
             result(0.1, autoencoder_coverage__4=0.5),
-            "it draws fewer of the ways in which people write: coverage of the 4 0.5",
+            "it draws fewer kinds of images than there are: coverage of the 4 0.5",
         ),
-        (result(0.1, autoencoder__coverage=0.5), "it draws fewer of the ways in which people write: coverage 0.5"),
+        (result(0.1, autoencoder__coverage=0.5), "it draws fewer kinds of images than there are: coverage 0.5"),
     ):
         crowned, reason = crown(new, old)
         assert not crowned

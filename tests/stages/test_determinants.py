@@ -87,6 +87,8 @@ def test_a_stage_is_its_file_and_its_section(stage: str) -> None:
     assert listed["cmd"] == f"PYTHONPATH=src python -m mnist_gan {stage}"
     sections = {
         "check": [],
+        "download": ["data", "download"],
+        "evaluate": ["data", "evaluate"],
         "options": ["variants"],
         "publish": [],
         "ruler": ["evaluate.samples"],
