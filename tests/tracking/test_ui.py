@@ -114,7 +114,7 @@ def test_charts_are_in_sections_and_the_experiment_explains_them(ui: str, browse
     browser.get("about:blank")  # another address of the same page would not be opened
     browser.get(f"{ui}?compareRunsMode=CHART")
     wait_for(browser, *SECTIONS)
-    browser.find_element(By.XPATH, "//*[contains(text(), 'Generators of MNIST')]").click()
+    browser.find_element(By.XPATH, "//*[contains(text(), 'Generators of images')]").click()
     wait_for(browser, "nats", "probability of being real", "metrics/evaluate.json", "One result is one run")
 
 
