@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import paste, set_params
+from conftest import paste, run_python, set_params
 from pictures import letters, write_folder
 from project import Project
 from ruamel.yaml import YAML
 
-from mnist_gan.files import read_tensors
+from mnist_gan.data import folder as folders
+from mnist_gan.data.prepared import read_prepared
+from mnist_gan.files import read_tensors, write_tensors
+from mnist_gan.quality import judge
+from mnist_gan.training import generators
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def test_a_full_disk_leaves_nothing(project: Project, folder: Path) -> None:
     assert unchanged(project)
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 5.0])
 def test_a_stop_leaves_all_or_nothing(project: Project, folder: Path, seconds: float) -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "mnist_gan", "data", str(folder), "--name", "stopped"],
@@ -143,6 +147,35 @@ def test_a_stop_leaves_all_or_nothing(project: Project, folder: Path, seconds: f
     assert unchanged(project)
 
 
+STAGES = """
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.stages import autoencoder, download, evaluate, judges, prepare, publish, render, ruler, train
+for stage in download, prepare, judges, autoencoder, ruler, train, render, evaluate, publish:
+    run_as_program(stage.main)
+"""
+"""The pipeline in one process."""
+
+
+def test_coloured_letters_are_trained_and_judged_in_colour(workspace: Path, tmp_path: Path) -> None:
+    files, _ = folders.files_of(write_folder(tmp_path / "letters", letters(600, size=24, coloured=True, names="AB")))
+    found = folders.look(files)
+    write_tensors(Path("data/sets/letters"), found.pack(), {"classes": found.names})
+    set_params(
+        workspace, data__name="letters", prepare__img_size=16, variants__cr3gan__epochs=1, evaluate__samples=1000,
+        judges__epochs=1, autoencoder__epochs=1, train__device="cpu",
+    )  # fmt: skip
+    done = run_python("-c", STAGES, folder=workspace)
+    assert done.returncode == 0, done.stderr
+    assert read_prepared("train").images.shape[1:] == (3, 16, 16)
+    assert {one.channels for one in judge.read()} == {3}
+    assert set(json.loads(judge.ACCURACY.read_text())) == {f"judge-{number}" for number in range(5)}
+    assert set(json.loads(Path("metrics/evaluate.json").read_text())["classes"]) == {"A", "B"}
+    final = generators.read()
+    assert final.origin.classes == ("class", ("A", "B"))
+    assert "classes" in done.stdout.partition("draws ")[2].splitlines()[0]
+
+
+@pytest.mark.slow
 def test_letters_are_trained_judged_and_kept_apart_from_digits(
     project: Project, folder: Path, small_inputs: Path
 ) -> None:
@@ -169,14 +202,8 @@ def test_letters_are_trained_judged_and_kept_apart_from_digits(
     promoted = project.run(sys.executable, "-m", "mnist_gan", "promote")
     assert "of mnist-gan-letters: letters cr3gan" in promoted
 
-    letters_lock = project.lock()
     project.run("git", "checkout", "params.yaml")
     back = project.run("dvc", "repro")
     for stage in ("download", "judges", "autoencoder", "ruler", "train", "render", "evaluate"):
         assert f"Stage '{stage}' is cached" in back, back
     assert project.lock() == digits
-    set_params(
-        project.folder, data__name="letters", train__variant="cr3gan", variants__cr3gan__epochs=2, judges__epochs=2
-    )
-    assert "Running stage 'judges'" not in project.run("dvc", "repro")
-    assert project.lock() == letters_lock
