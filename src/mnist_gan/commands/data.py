@@ -6,7 +6,6 @@ All images are read before anything is written. The set is one file, data/sets/N
 import argparse
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from dvc.utils.serialize import modify_yaml
@@ -44,7 +43,6 @@ def main() -> None:
     for line in folders.report(found):
         print(line)
     take(path, found)
-    select(name)
     undo = command("python", "-m", "mnist_gan", "data", "--forget", name)
     print(f"data.name is {name} now: `make repro` trains on it, {undo} undoes this")
 
@@ -73,20 +71,32 @@ def _place(name: str) -> Path:
 
 
 def take(path: Path, found: folders.Found) -> None:
-    """Write the images to ``path`` and put them under DVC; after a failure or a stop nothing is left.
+    """Write the images to ``path``, put them under DVC and select them; after a failure or a stop nothing is left.
 
     Raises:
         UserError: the disk is full, or DVC cannot track the file.
     """
+    ignored, params = path.with_name(".gitignore"), Path("params.yaml")
+    before = {file: file.read_bytes() if file.exists() else None for file in (ignored, params)}
     try:
         with stops.kept():
             write_tensors(path, found.pack(), {"classes": found.names})
-            added = subprocess.run(["dvc", "add", "--quiet", str(path)], capture_output=True, text=True)
+            # In a session of its own: Ctrl-C reaches this program alone, which ends it and cleans up.
+            added = subprocess.run(
+                ["dvc", "add", "--quiet", str(path)], capture_output=True, text=True, start_new_session=True
+            )
             if added.returncode:
                 reason = next(filter(None, reversed(added.stderr.splitlines())), "it says no reason")
                 raise UserError(f"dvc cannot track {path}: {reason.removeprefix('ERROR: ')}")
+            select(path.name)
     except BaseException:
-        _remove(path)
+        for file, content in before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_bytes(content)
+        for left in (path, path.with_name(f"{path.name}.dvc"), path.with_name(f".{path.name}.part")):
+            left.unlink(missing_ok=True)
         raise
 
 
@@ -97,25 +107,16 @@ def forget(name: str) -> None:
         UserError: it was not made by this command.
     """
     path = sets.FOLDER / name
-    if not path.with_name(f"{name}.dvc").exists():
+    known = path.with_name(f"{name}.dvc")
+    if not known.exists():
         raise UserError(f"there is no data set {name!r} that was made of a folder")
     if config.load().data.name == name:
         select("mnist")
-    _remove(path)
+    removed = subprocess.run(["dvc", "remove", "--quiet", str(known)], capture_output=True, text=True)
+    if removed.returncode:
+        raise UserError(f"dvc cannot remove {known}: {removed.stderr.strip()}")
+    path.unlink(missing_ok=True)
     print(f"{path} is removed")
-
-
-def _remove(path: Path) -> None:
-    """Remove a set's file, and what DVC knows of it."""
-    known = path.with_name(f"{path.name}.dvc")
-    if known.exists():
-        subprocess.run(["dvc", "remove", "--quiet", str(known)], capture_output=True)
-    for left in (path, known, path.with_name(f".{path.name}.part")):
-        left.unlink(missing_ok=True)
-    ignored = path.with_name(".gitignore")
-    with suppress(OSError):
-        if not ignored.read_text().strip():
-            ignored.unlink()
 
 
 def select(name: str) -> None:
