@@ -35,7 +35,8 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
         found |= _flatten(key, _lookup(params, key))
     for dep in listed.get("deps", ()):
         if dep.startswith((SOURCE, SETS)):
-            path = Path(dep)
+            tracked = Path(f"{dep}.dvc")  # what git has of a file that is DVC's, which may not be here
+            path = tracked if tracked.exists() else Path(dep)
             files = path.rglob("*.py") if path.is_dir() else [path]
             found |= {str(file): sha256(file.read_bytes()) for file in sorted(files)}
     return found

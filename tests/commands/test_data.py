@@ -14,7 +14,7 @@ from pictures import letters, write_folder
 from project import Project
 from ruamel.yaml import YAML
 
-from mnist_gan.data import folder as folders
+from mnist_gan.commands import _folder as folders
 from mnist_gan.data.prepared import read_prepared
 from mnist_gan.files import read_tensors, write_tensors
 from mnist_gan.quality import judge
@@ -64,7 +64,11 @@ def test_a_folder_is_taken_and_forgotten(project: Project, folder: Path) -> None
     again = data(project, str(folder))
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "there is a data set it-s-my-A-B already: name this one with --name" in again.stderr
-    paste(done.stdout.replace("`make repro`", ""), project.folder)
+    add, undo = done.stdout.splitlines()[-2:]
+    paste(add, project.folder)
+    assert "A  data/sets/it-s-my-A-B.dvc" in project.run("git", "status", "--porcelain")
+    project.run("git", "reset", "--quiet")
+    paste(undo.replace("`make repro`", ""), project.folder)
     assert selected(project) == "mnist"
     project.run("git", "checkout", "params.yaml")
     assert unchanged(project)
@@ -159,6 +163,7 @@ def test_coloured_letters_are_trained_and_judged_in_colour(workspace: Path, tmp_
     files, _ = folders.files_of(write_folder(tmp_path / "letters", letters(600, size=24, coloured=True, names="AB")))
     found = folders.look(files)
     write_tensors(Path("data/sets/letters"), found.pack(), {"classes": found.names})
+    Path("data/sets/letters.dvc").touch()
     set_params(
         workspace, data__name="letters", prepare__img_size=16, variants__cr3gan__epochs=1, evaluate__samples=1000,
         judges__epochs=1, autoencoder__epochs=1, train__device="cpu",

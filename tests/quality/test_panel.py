@@ -161,7 +161,7 @@ def test_noise(measure: Instrument, before: dict[str, Measured], space: str) -> 
 
 def test_values_over_seeds_show_what_their_interval_allows() -> None:
     def shown(name: str, *values: float) -> str:
-        return str(over_seeds(name, [Estimate(value, value - 1, value + 1) for value in values]))
+        return str(over_seeds(name, [Estimate(value, value - 1, value + 1) for value in values], classes=10))
 
     assert shown("frechet_distance", 207.31, 190.25, 220.4) == "206 (168 to 244)"
     assert shown("frechet_distance", 1.0, 9.0, 2.0).startswith("4 (0 to ")
@@ -172,5 +172,6 @@ def test_values_over_seeds_show_what_their_interval_allows() -> None:
 
 
 def test_the_floor_ends_where_the_measure_does() -> None:
-    assert panel.of_draws("recall", [0.99, 0.999, 0.95]).high == 1
-    assert panel.of_draws("kernel_distance", [1e-5, -1e-5, 2e-5]).low < 0
+    assert panel.of_draws("recall", [0.99, 0.999, 0.95], 10).high == 1
+    assert panel.of_draws("classes_present", [3, 9, 10], 10).high == 10
+    assert panel.of_draws("kernel_distance", [1e-5, -1e-5, 2e-5], 10).low < 0

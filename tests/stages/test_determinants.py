@@ -51,7 +51,7 @@ def modules(dep: str) -> str:
 
 
 def test_dvc_would_write_dvc_yaml_as_it_is(tmp_path: Path) -> None:
-    """So that `dvc unfreeze` or `dvc stage add` changes what it is about, and no other line."""
+    """So that `dvc stage add` changes what it is about, and no other line."""
     copy = Path(shutil.copy(ROOT / "dvc.yaml", tmp_path))
     with modify_yaml(str(copy)):
         pass

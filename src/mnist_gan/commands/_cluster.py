@@ -65,7 +65,7 @@ TRAINING = (
 printf %s "$DVC_CONFIG" > .dvc/config.local
 dvc config --local cache.dir "$PWD/../cache"
 rm -f .dvc/tmp/rwlock  # of a machine that is gone
-dvc pull --quiet prepare ruler
+dvc pull --quiet prepare judges autoencoder ruler
 dvc exp run --allow-missing --name "$NAME" "$@"
 python -c '
 from dvc.repo import Repo

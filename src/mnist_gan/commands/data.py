@@ -12,7 +12,7 @@ from dvc.utils.serialize import modify_yaml
 from tqdm import tqdm
 
 from mnist_gan import config, errors, stops
-from mnist_gan.data import folder as folders
+from mnist_gan.commands import _folder as folders
 from mnist_gan.data import sets
 from mnist_gan.errors import UserError, command
 from mnist_gan.files import write_tensors
@@ -44,6 +44,8 @@ def main() -> None:
         print(line)
     take(path, found)
     undo = command("python", "-m", "mnist_gan", "data", "--forget", name)
+    add = command("git", "add", sets.tracked(path), path.with_name(".gitignore"), Path("params.yaml"))
+    print(f"{add} lets sweeps and colleagues have it")
     print(f"data.name is {name} now: `make repro` trains on it, {undo} undoes this")
 
 
@@ -95,7 +97,7 @@ def take(path: Path, found: folders.Found) -> None:
                 file.unlink(missing_ok=True)
             else:
                 file.write_bytes(content)
-        for left in (path, path.with_name(f"{path.name}.dvc"), path.with_name(f".{path.name}.part")):
+        for left in (path, sets.tracked(path), path.with_name(f".{path.name}.part")):
             left.unlink(missing_ok=True)
         raise
 
@@ -107,7 +109,7 @@ def forget(name: str) -> None:
         UserError: it was not made by this command.
     """
     path = sets.FOLDER / name
-    known = path.with_name(f"{name}.dvc")
+    known = sets.tracked(path)
     if not known.exists():
         raise UserError(f"there is no data set {name!r} that was made of a folder")
     if config.load().data.name == name:

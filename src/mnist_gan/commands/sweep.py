@@ -280,7 +280,7 @@ def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
     if store.is_local:
         raise UserError("--cluster: MLflow's store is a file of this machine; name a server in MLFLOW_TRACKING_URI")
     dvc("repro", "--quiet", "ruler")
-    dvc("push", "--quiet", "prepare", "ruler")
+    dvc("push", "--quiet", "prepare", "judges", "autoencoder", "ruler")
     return Cluster(options.gpus, options.workspace)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mnist_gan.config import Section
 from mnist_gan.data.prepared import Classes, Split
 from mnist_gan.data.sets import IDX, Networks, Noun, Recipe
-from mnist_gan.errors import UserError
+from mnist_gan.errors import UserError, command
 from mnist_gan.files import read_tensors, sha256, write_atomically, write_json
 
 RAW = Path("data/raw")
@@ -54,7 +54,8 @@ def write_images(path: Path) -> None:
         shutil.copyfile(path, IMAGES)
         _describe(About(noun="class", classes=about["classes"], sha256={}, networks=None))
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} cannot be taken to {RAW}: {error}") from None
+        restore = command("dvc", "checkout", "--force", path)
+        raise UserError(f"{path} cannot be taken to {RAW} ({error}): {restore} restores it") from None
 
 
 def _describe(about: About) -> None:

@@ -55,35 +55,38 @@ class Recipe(Section):
 
 
 def path(name: str) -> Path:
-    """The file of the data set ``name``.
+    """The file of the data set ``name``, which DVC may not have fetched yet.
 
     Raises:
         UserError: there is no such set.
     """
-    found = FOLDER / name
-    if found.is_file():
-        return found
-    if found.with_name(f"{name}.dvc").exists():
-        raise UserError(f"data.name: the images of {name} are not here: {command('dvc', 'pull', found)} fetches them")
+    if name in names():
+        return FOLDER / name
+    if not names():
+        raise UserError(f"data.name: there are no data sets: {command('git', 'checkout', FOLDER)} restores them")
     raise UserError(f"data.name: there is no data set {name!r}; there are {', '.join(names())}")
 
 
 def names() -> list[str]:
     """All data sets of this checkout."""
-    return sorted({found.name.removesuffix(".dvc") for found in FOLDER.iterdir() if found.name[0] != "."})
+    return sorted({found.name.removesuffix(".dvc") for found in FOLDER.glob("[!.]*")})
 
 
-def recipe(found: Path) -> Recipe | None:
+def tracked(path: Path) -> Path:
+    """What DVC knows of a file of images, which is in git; a recipe has none."""
+    return path.with_name(f"{path.name}.dvc")
+
+
+def recipe(path: Path) -> Recipe | None:
     """The recipe in a set's file; None where that holds the images themselves.
 
     Raises:
         UserError: the recipe is not one.
     """
-    with found.open("rb") as file:
-        if file.read(9)[8:] == b"{":  # safetensors: the length of its header, then the header, which is JSON
-            return None
+    if tracked(path).exists():
+        return None
     try:
-        content = YAML(typ="safe").load(found.read_text())
+        content = YAML(typ="safe").load(path.read_text())
     except Exception as error:  # ruamel.yaml fails in many ways beside its YAMLError
-        raise UserError(f"{found} is not valid YAML: {' '.join(str(error).split())}") from None
-    return validate(Recipe, content, path=found)
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return validate(Recipe, content, path=path)

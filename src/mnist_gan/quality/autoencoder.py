@@ -81,7 +81,7 @@ def explained(autoencoder: Autoencoder, split: Split) -> float:
 
 
 def train(options: FrozenConfig, split: Split, report: Callable[[int, float], None]) -> Autoencoder:
-    """Train an autoencoder on uint8 images; ``report`` gets each epoch's number and mean squared error of a pixel."""
+    """Train an autoencoder on uint8 images; ``report`` gets epochs' numbers and mean squared errors of a pixel."""
     return frozen.fit(
         lambda: Autoencoder(split.images.shape[1]),
         lambda autoencoder, images, _: mse_loss(autoencoder(images), images),

@@ -24,6 +24,8 @@ SIZE = 32
 """Height and width in pixels that the frozen networks see; other sizes are resized to it."""
 LEAST_STEPS = 320
 """Optimizer steps that a network learns for, however few the images are."""
+REPORTS = 8
+"""How often a training says how far it has come, at the most."""
 SHIFT = 2
 """Largest shift in pixels of a training image, in each direction."""
 
@@ -60,7 +62,7 @@ def fit(
     split: Split,
     report: Callable[[int, float], None],
 ) -> Network:
-    """Train what ``build`` makes on uint8 images; ``report`` gets each epoch's number and mean loss.
+    """Train what ``build`` makes on uint8 images; ``report`` gets the number and mean loss of REPORTS epochs.
 
     Adam under a one-cycle schedule (Smith and Topin 2017, arXiv 1708.07120), images shifted at random.
 
@@ -82,7 +84,8 @@ def fit(
             optimizer.zero_grad()
             schedule.step()
             total += loss.item()
-        report(epoch, total / steps)
+        if epoch * REPORTS // options.epochs > (epoch - 1) * REPORTS // options.epochs:
+            report(epoch, total / steps)
     return network
 
 

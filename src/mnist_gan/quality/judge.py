@@ -82,7 +82,7 @@ def accuracy(judges: Sequence[Judge], split: Split) -> float:
 
 
 def train(options: FrozenConfig, split: Split, report: Callable[[int, float], None]) -> Judge:
-    """Train one judge on uint8 images; ``report`` gets each epoch's number and mean loss in nats."""
+    """Train one judge on uint8 images; ``report`` gets epochs' numbers and mean losses in nats."""
     return frozen.fit(
         lambda: Judge(channels=split.images.shape[1], classes=len(split.classes.names)),
         lambda judge, images, labels: cross_entropy(judge(images), labels),

@@ -35,8 +35,10 @@ HEADLINES = {
 """The measures that say how good a generator is and what it is bad at, with their titles."""
 DISTANCES = ("frechet_distance", "frechet_distance_infinite")
 UNBOUNDED = ("frechet_distance_infinite", "kernel_distance")
-NUMBERS = ("frechet_distance", "density", "classifier_score", "classes_present")
-"""Measures that are no parts of 1."""
+OPEN = ("frechet_distance", "density")
+"""Measures from 0 on without an end."""
+OF_CLASSES = ("classifier_score", "classes_present")
+"""Measures that are at most the number of classes."""
 
 
 class Estimate(NamedTuple):
@@ -119,23 +121,24 @@ def wilson(value: float, images: float, factor: float) -> Estimate:
     return Estimate(value, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def of_draws(name: str, values: Sequence[float]) -> Estimate:
-    """The mean of the measure ``name`` over several draws, and where one more would be."""
-    return _within(name, values, statistics.stdev(values) * math.sqrt(1 + 1 / len(values)))
+def of_draws(name: str, values: Sequence[float], classes: int) -> Estimate:
+    """The mean of the measure ``name`` over several draws, and where one more would be; there are so many classes."""
+    return _within(name, values, statistics.stdev(values) * math.sqrt(1 + 1 / len(values)), classes)
 
 
-def over_seeds(name: str, estimates: Sequence[Estimate]) -> Estimate:
+def over_seeds(name: str, estimates: Sequence[Estimate], classes: int) -> Estimate:
     """The mean of the measure ``name`` over trainings, with Student's interval; of one training, its own."""
     if len(estimates) == 1:
         return estimates[0]
     values = [estimate.value for estimate in estimates]
-    return _within(name, values, statistics.stdev(values) / math.sqrt(len(values)))
+    return _within(name, values, statistics.stdev(values) / math.sqrt(len(values)), classes)
 
 
-def _within(name: str, values: Sequence[float], error: float) -> Estimate:
+def _within(name: str, values: Sequence[float], error: float, classes: int) -> Estimate:
     """The mean of ``values`` of the measure ``name``, with so much ``error``, as far as the measure goes."""
     mean, half = math.fsum(values) / len(values), _factor(len(values) - 1) * error
-    least, most = -math.inf if name in UNBOUNDED else 0.0, math.inf if name in (*UNBOUNDED, *NUMBERS) else 1.0
+    least = -math.inf if name in UNBOUNDED else 0.0
+    most = math.inf if name in (*UNBOUNDED, *OPEN) else classes if name in OF_CLASSES else 1.0
     return Estimate(mean, max(least, mean - half), min(most, mean + half))
 
 

@@ -81,7 +81,10 @@ class Ruler:
         bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of)
         drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
         floor = {
-            group: {name: panel.of_draws(name, [draw[group][name].value for draw in drawn]) for name in drawn[0][group]}
+            group: {
+                name: panel.of_draws(name, [draw[group][name].value for draw in drawn], len(test.classes.names))
+                for name in drawn[0][group]
+            }
             for group in drawn[0]
         }
         for kind in SPACES:

@@ -25,13 +25,18 @@ def distances(quality: Quality, part: str = "") -> str:
 
 def drawn(quality: Quality) -> str:
     """How many of the classes it draws, and which not."""
-    count, missing = len(classes(quality)), missing_classes(quality)
-    every = f"{'ten' if count == 10 else count} {plural(noun(quality))}"
+    missing = missing_classes(quality)
     if not missing:
-        return f"all {every}"
+        return f"all {every(quality)}"
     *others, last = [*missing[:LISTED], *([f"{len(missing) - LISTED} more"] if len(missing) > LISTED else [])]
     listed = f"{', '.join(others)} or {last}" if others else last
-    return f"{count - len(missing)} of {every}, not {listed}"
+    return f"{len(classes(quality)) - len(missing)} of {every(quality)}, not {listed}"
+
+
+def every(quality: Quality) -> str:
+    """``ten digits``, or ``26 classes``."""
+    count = len(classes(quality))
+    return f"{'ten' if count == 10 else count} {plural(noun(quality))}"
 
 
 def verdict(quality: Quality) -> str:
@@ -40,10 +45,8 @@ def verdict(quality: Quality) -> str:
         return "It has learned nothing: hardly any of its images lies near a real one."
     missing, what = missing_classes(quality), noun(quality)
     if missing:
-        count = len(classes(quality))
         return (
-            f"It has collapsed: a few images, over and over, with {len(missing)} of "
-            f"{'ten' if count == 10 else count} {plural(what)} missing."
+            f"It has collapsed: a few images, over and over, with {len(missing)} of {every(quality)} missing."
             if len(missing) > 1
             else f"It has lost a {what}: it does not draw the {missing[0]}."
         )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mnist_gan.quality.guards import classes
 from mnist_gan.quality.panel import Estimate, over_seeds
 from mnist_gan.report import summary
 from mnist_gan.report.configurations import Configuration
@@ -85,7 +86,8 @@ def _measure(groups: Sequence[Configuration], name: str, title: str) -> Row:
 
 def _over_seeds(group: Configuration, name: str) -> str:
     """The mean of a measure, with its interval."""
-    return str(over_seeds(name.partition("/")[2], [Estimate.of(run.quality, name) for run in group.runs]))
+    estimates, count = [Estimate.of(run.quality, name) for run in group.runs], len(classes(group.runs[0].quality))
+    return str(over_seeds(name.partition("/")[2], estimates, count))
 
 
 class RunRow(NamedTuple):

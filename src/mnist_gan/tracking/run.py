@@ -96,6 +96,8 @@ class TrackedRun:
             UserError: the store does not have them any more.
         """
         measures = flatten(json.loads(self.artifact("metrics/evaluate.json")))
+        if "data/noun" in measures:
+            return measures
         return {name.replace("digits", "classes"): value for name, value in measures.items()}  # as 0.2.0 called them
 
     def history(self, metric: str) -> NDArray[np.float64]:

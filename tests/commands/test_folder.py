@@ -14,8 +14,8 @@ from conftest import read_split
 from pictures import letters, write_folder
 from PIL import Image
 
-from mnist_gan.data import folder as folders
-from mnist_gan.data.folder import Found, files_of, look, read, refuse, report
+from mnist_gan.commands import _folder as folders
+from mnist_gan.commands._folder import Found, files_of, look, read, refuse, report
 from mnist_gan.data.images import resize
 from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
@@ -228,6 +228,18 @@ def alone(folder: Path) -> None:
     write_folder(folder, letters(1, names="C"))
 
 
+def odd(folder: Path) -> None:
+    write_folder(folder, letters(600, names="AB"))
+    write_folder(folder, [("C\nD", next(letters(1))[1])])
+
+
+def unreadable(folder: Path) -> None:
+    """All images of the second class, so that one is left where they are left out."""
+    write_folder(folder, letters(600, names="AB"))
+    for path in (folder / "B").iterdir():
+        path.write_bytes(b"")
+
+
 def all_equal(folder: Path) -> None:
     letter = next(letters(1))[1]
     write_folder(folder, (("AB"[number % 2], letter) for number in range(600)))
@@ -257,6 +269,8 @@ def a_loop(folder: Path) -> None:
         (too_few, "has 50 images; 500 different ones are the fewest"),
         (all_equal, "has 600 images, 1 different ones; 500 different"),
         (alone, r"class C has \d training and \d test images"),
+        (odd, r"class 'C\\nD' has \d training and \d test images"),
+        (unreadable, "has one class, A; it takes two"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path, fill: Callable[[Path], object], reason: str) -> None:

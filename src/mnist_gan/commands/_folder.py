@@ -111,10 +111,11 @@ def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     Raises:
         UserError: it is not a folder of class folders.
     """
+    here = shown(str(folder))
     if not folder.exists():
-        raise UserError(f"{folder} does not exist")
+        raise UserError(f"{here} does not exist")
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file; give the folder that has a folder for each class")
+        raise UserError(f"{here} is a file; give the folder that has a folder for each class")
     suffixes = set(Image.registered_extensions())
     found: list[tuple[str, Path]] = []
     left_out: list[str] = []
@@ -137,20 +138,15 @@ def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
                 else:
                     left_out.append(inside)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}: {error.filename}") from None
-    classes = {name for name, _ in found}
+        raise UserError(f"{here} cannot be read: {error.strerror}: {shown(str(error.filename))}") from None
     if deep:
-        raise UserError(f"{folder}: class folders hold folders: {some(deep)}; give each class one folder of images")
-    if loose and classes:
-        raise UserError(f"{folder}: images lie beside the class folders: {some(loose)}; move each into one")
+        raise UserError(f"{here}: class folders hold folders: {some(deep)}; give each class one folder of images")
+    if loose and found:
+        raise UserError(f"{here}: images lie beside the class folders: {some(loose)}; move each into one")
     if loose:
-        raise UserError(f"{folder}: the images lie in no class folders: {some(loose)}; make a folder for each class")
+        raise UserError(f"{here}: the images lie in no class folders: {some(loose)}; make a folder for each class")
     if not found:
-        raise UserError(f"{folder} has no images in folders, one for each class")
-    if len(classes) < 2:
-        raise UserError(f"{folder} has one class, {min(classes)}; it takes two")
-    if len(classes) > MOST_CLASSES:
-        raise UserError(f"{folder} has {len(classes)} classes; {MOST_CLASSES} are the most")
+        raise UserError(f"{here} has no images in folders, one for each class")
     return found, left_out
 
 
@@ -173,16 +169,21 @@ def look(files: Iterable[tuple[str, Path]]) -> Found:
 
 def refuse(folder: Path, found: Found) -> None:
     """Raise a UserError where no good data set can be made of what was ``found``."""
+    here, classes = shown(str(folder)), found.classes
+    if len(classes) < 2:
+        raise UserError(f"{here} has {f'one class, {shown(classes[0])}' if classes else 'no class'}; it takes two")
+    if len(classes) > MOST_CLASSES:
+        raise UserError(f"{here} has {len(classes)} classes; {MOST_CLASSES} are the most")
     different = {image.content for image in found.images}
     if len(different) < FEWEST:
         equal = f", {len(different)} different ones" if len(different) < len(found.images) else ""
-        raise UserError(f"{folder} has {len(found.images)} images{equal}; {FEWEST} different ones are the fewest")
+        raise UserError(f"{here} has {len(found.images)} images{equal}; {FEWEST} different ones are the fewest")
     learned, held = (Counter(label for label, test in zip(found.labels, found.tests, strict=True) if test == side)
                      for side in (False, True))  # fmt: skip
-    for label, name in enumerate(found.classes):
+    for label, name in enumerate(classes):
         if learned[label] < 2 or not held[label]:
             raise UserError(
-                f"{folder}: class {name} has {learned[label]} training and {held[label]} test images, which their "
+                f"{here}: class {shown(name)} has {learned[label]} training and {held[label]} test images, which their "
                 "content decides; it takes some 30 images, or leave the class out"
             )
 
