@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock
 from forked import Program
 from mlflow.entities import Run
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.file_utils import local_file_uri_to_path
 from ruamel.yaml import YAML
 from torch import Tensor
@@ -160,9 +161,10 @@ def copy_store(published: Path, folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def local_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to a tracking store or root that the caller's environment names."""
+    """No test uses a store or root that the caller's environment names, or one that a test before it connected to."""
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what MLflow sets during the test is gone after it
+        monkeypatch.delenv(name)
 
 
 def made_once(fill: Callable[[Path], None], factory: pytest.TempPathFactory) -> Path:
@@ -214,7 +216,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 1,024 training and 1,000 test images of 16 pixels in data/prepared, and their ruler in models/."""
+    """1,024 training and 1,000 test images of 16 pixels in data/prepared, their ruler in models/; an empty store."""
 
     def small(folder: Path) -> None:
         for name, count in (("train", 1024), ("test", 1000)):
@@ -230,6 +232,7 @@ def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         set_params(folder, evaluate__samples=1000)
         done = run_stage("ruler", folder)
         assert done.returncode == 0, done.stderr
+        SqlAlchemyStore(uri_of(folder), str(folder / "mlruns"))
 
     return made_once(small, tmp_path_factory)
 
@@ -245,6 +248,7 @@ def make_small(small_inputs: Path, folder: Path) -> None:
     """Fill ``folder``, which has params.yaml, for quick stages."""
     for name in ("data", "models"):
         shutil.copytree(small_inputs / name, folder / name, dirs_exist_ok=True)
+    shutil.copy(small_inputs / "mlflow.db", folder)  # MLflow takes seconds to make one
     set_params(
         folder, prepare__img_size=16,
         train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",

@@ -66,7 +66,7 @@ from pathlib import Path
 import torch
 from mnist_gan.files import write_tensors
 
-for at in range(3000):
+for at in range(1000):
     write_tensors(Path(sys.argv[1]), {"at": torch.full((1000,), at)}, {"at": at})
 """
 

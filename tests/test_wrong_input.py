@@ -27,7 +27,7 @@ from mnist_gan.training.generators import Checkpoint, Origin
 from mnist_gan.training.unfinished import Unfinished
 
 MANY = settings(
-    max_examples=1000, deadline=None, database=None, derandomize=True,
+    max_examples=300, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 

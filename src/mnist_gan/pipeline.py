@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
     def resolve(reference: re.Match[str]) -> str:
         return str(_lookup(params, reference[1]))
 
-    text = re.sub(r"\$\{([\w.]+)\}", resolve, PIPELINE.read_text())
-    listed = YAML(typ="safe").load(text)["stages"][stage]
+    listed = _stages(re.sub(r"\$\{([\w.]+)\}", resolve, PIPELINE.read_text()))[stage]
     found: dict[str, str] = {}
     for key in listed.get("params", ()):
         found |= _flatten(key, _lookup(params, key))
@@ -46,6 +46,11 @@ def determinants(config: Config, environment: Mapping[str, str]) -> str:
     """Names all that determines a result, its pictures and its measures: 64 hex digits."""
     listed = [inputs(stage, config) for stage in RESULT]
     return sha256(json.dumps([*listed, dict(environment)], sort_keys=True).encode())
+
+
+@cache
+def _stages(text: str) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(text)["stages"])
 
 
 def _lookup(params: Mapping[str, Any], key: str) -> Any:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,10 +156,7 @@ class Store:
             profile=json.dumps({"images": count("train"), "channels": channels, "height": height, "width": width}),
         )
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-        try:
-            self.client.log_inputs(run.id, inputs)
-        except MlflowException:  # another run makes the data set at this moment; now it is there
-            self.client.log_inputs(run.id, inputs)
+        _once_more(self.client.log_inputs, run.id, inputs)
 
     def close_stopped(self) -> None:
         """Set the runs to KILLED whose training has stopped: RUNNING, with nobody at the training's lock."""
@@ -291,8 +288,16 @@ def _open(address: Address) -> Store:
         raise UserError(f"the experiment {EXPERIMENT} was deleted in MLflow: {restore} brings it back")
     for key, value in EXPERIMENT_TAGS.items():
         if experiment.tags.get(key) != value:
-            client.set_experiment_tag(experiment.experiment_id, key, value)
+            _once_more(client.set_experiment_tag, experiment.experiment_id, key, value)
     return Store(client, experiment.experiment_id)
+
+
+def _once_more(call: Callable[..., object], *arguments: object) -> None:
+    """Call, and again where MLflow fails: another run may have made the same row at this moment."""
+    try:
+        call(*arguments)
+    except MlflowException:
+        call(*arguments)
 
 
 def _set_up() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from mnist_gan import variants
 from mnist_gan.config import TrainConfig
@@ -15,6 +14,7 @@ from mnist_gan.data.images import to_float, to_uint8
 from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
 from mnist_gan.training import hardware
+from mnist_gan.training.adam import Adam
 from mnist_gan.training.hardware import Hardware
 from mnist_gan.training.kernels import accelerate
 from mnist_gan.variants import Options
@@ -52,10 +52,9 @@ class Engine:
 
         self.lr = torch.tensor(options.lr, device=self.device)
         self.optimizers = {
-            network: _adam(network, self.lr, (options.b1, options.b2), on_gpu=self.device.type == "cuda")
+            network: Adam(network, self.lr, (options.b1, options.b2))
             for network in (self.variant.generator, self.variant.discriminator)
         }
-        self.parameters = {network: list(network.parameters()) for network in self.optimizers}
         self.images = split.images.to(self.device).contiguous(memory_format=torch.channels_last)
         self.labels = split.labels.long().to(self.device)
         self.options = options
@@ -105,9 +104,8 @@ class Engine:
                 record: Tensor = end.value
                 return record
             # Gradients of the other network would be thrown away: they are not computed.
-            loss.backward(inputs=self.parameters[network], retain_graph=keep_graph)
+            loss.backward(inputs=self.optimizers[network].parameters, retain_graph=keep_graph)
             self.optimizers[network].step()
-            self.optimizers[network].zero_grad()
 
     def _replay(self, indices: Tensor, kind: Mapping[str, bool]) -> Tensor:
         """``train`` without its launches: a full batch replays a captured step, what is left goes the long way."""
@@ -152,8 +150,8 @@ class Engine:
         moments = {
             f"{side}.{key}.{i}": tensor
             for side, network in sides
-            for i, parameter in enumerate(self.parameters[network])
-            for key, tensor in self.optimizers[network].state[parameter].items()
+            for key, tensors in self.optimizers[network].state.items()
+            for i, tensor in enumerate(tensors)
         }
         return self.variant.state_dict() | moments
 
@@ -187,18 +185,6 @@ class Graph:
         self.indices.copy_(indices)
         self.graph.replay()
         return self.record.clone()
-
-
-def _adam(network: nn.Module, lr: Tensor, betas: tuple[float, float], *, on_gpu: bool) -> Adam:
-    """Torch's Adam for ``network``, with its moments in place before the first step, so that a state can be loaded."""
-    adam = Adam(network.parameters(), lr=lr, betas=betas, fused=True, capturable=on_gpu)
-    for parameter in network.parameters():
-        adam.state[parameter] = {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-    return adam
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
