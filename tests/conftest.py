@@ -233,6 +233,7 @@ def small_inputs(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = run_stage("ruler", folder)
         assert done.returncode == 0, done.stderr
         SqlAlchemyStore(uri_of(folder), str(folder / "mlruns"))
+        (folder / "measured").mkdir()
 
     return made_once(small, tmp_path_factory)
 
@@ -249,6 +250,7 @@ def make_small(small_inputs: Path, folder: Path) -> None:
     for name in ("data", "models"):
         shutil.copytree(small_inputs / name, folder / name, dirs_exist_ok=True)
     shutil.copy(small_inputs / "mlflow.db", folder)  # MLflow takes seconds to make one
+    (folder / "measured").symlink_to(small_inputs / "measured")
     set_params(
         folder, prepare__img_size=16,
         train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",
@@ -266,11 +268,35 @@ def engine_of(name: str, images: Tensor, *, options: Mapping[str, Any] | None = 
     return Engine(chosen, variants.parse(name, params.variants[name] | dict(options or {})), split)
 
 
-RESULT = """
+MEASURED = """
+import os
+import shutil
+from pathlib import Path
 from mnist_gan.__main__ import run_as_program
-from mnist_gan.stages import evaluate, publish, render, train
-for stage in train, render, evaluate, publish:
-    run_as_program(stage.main)
+from mnist_gan.files import sha256
+from mnist_gan.stages import evaluate, render
+from mnist_gan.training import generators
+made = Path("measured", sha256(generators.FINAL.read_bytes() + Path("params.yaml").read_bytes()))
+if not made.exists():
+    for stage in render, evaluate:
+        run_as_program(stage.main)
+    aside = Path(f"{made}.{os.getpid()}")
+    for name in "metrics", "plots":
+        shutil.copytree(name, aside / name)
+    try:
+        aside.rename(made)
+    except OSError:  # another test was quicker
+        shutil.rmtree(aside)
+for name in "metrics", "plots":
+    shutil.copytree(made / name, name, dirs_exist_ok=True)
+"""
+"""The stages that look at a generator, once for all tests that make the same one: dvc keeps their outs, too."""
+RESULT = f"""
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.stages import publish, train
+run_as_program(train.main)
+{MEASURED}
+run_as_program(publish.main)
 """
 """The stages that make a result and its run, in one process."""
 RESULTS = f"""
@@ -290,7 +316,7 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     def published(folder: Path) -> None:
         make_small(small_inputs, folder)
         for number, (variant, epochs, seed) in enumerate(
-            [("gan", 2, 0), ("gan", 2, 1), ("dcgan", 6, 0), ("dcgan", 6, 1)]
+            [("gan", 2, 0), ("gan", 2, 1), ("dcgan", 3, 0), ("dcgan", 3, 1)]
         ):
             set_params(
                 folder, train__variant=variant, train__seed=seed, train__checkpoints=2,

@@ -8,6 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import ROOT, run_stage
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_gan import config
 from mnist_gan.config import FrozenConfig
@@ -28,6 +30,17 @@ def test_the_committed_judges_are_right_and_different(eyes: Eyes, test_split: Sp
     assert len({weights_hash(one) for one in judges}) == judge.COUNT
     assert min(judge.accuracy([one], test_split) for one in judges) >= 0.993
     assert judge.accuracy(judges, test_split) >= 0.995
+
+
+@pytest.mark.parametrize(("largest", "steps"), [(0.004, 28), (0.003, 1874)])
+def test_the_schedule_is_torchs(largest: float, steps: int) -> None:
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=largest, momentum=0.9)
+    theirs = OneCycleLR(optimizer, largest, total_steps=steps)
+    for step, ours in enumerate(frozen.one_cycle(largest, steps), start=1):
+        assert ours == (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        if step < steps:
+            theirs.step()
 
 
 def test_features_have_a_unit(eyes: Eyes, test_split: Split) -> None:

@@ -304,6 +304,7 @@ def test_a_silent_server_is_given_up_in_time(small: Path) -> None:
 
 def test_a_server_gets_the_whole_run(small: Path, server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
     uri, _ = server
+    (small / "mlflow.db").unlink()
     run_all(small, MLFLOW_TRACKING_URI=uri)
     client, (run,) = runs_in(uri)
     check_whole(client, run, small)

@@ -1,4 +1,4 @@
-"""Torch's Adam as a function: its class would import torch's compiler at first use, 3 s of every start."""
+"""Torch's Adam, called as a function: its class imports torch's compiler at its first use, 3 s of every start."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from torch.optim import adam
 class Adam:
     """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) for one network; its moments are there from the start."""
 
-    def __init__(self, network: nn.Module, lr: Tensor, betas: tuple[float, float]) -> None:
+    def __init__(self, network: nn.Module, lr: float | Tensor, betas: tuple[float, float]) -> None:
         """Begin with moments of zero.
 
         Args:
-            lr: the learning rate, a scalar, read at each step.
-            betas: decay of the first and of the second moment.
+            lr: the learning rate, read at each step.
+            betas: decay of the first and of the second moment, read at each step.
         """
         self.parameters: list[Tensor] = list(network.parameters())
         self.state = {
