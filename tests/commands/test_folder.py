@@ -13,6 +13,7 @@ import torch
 from conftest import read_split
 from pictures import letters, write_folder
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from mnist_gan.commands import _folder as folders
 from mnist_gan.commands._folder import Found, files_of, look, read, refuse, report
@@ -44,6 +45,19 @@ def test_letters_become_tensors(letter_folder: Path) -> None:
     said = "\n".join(report(found))
     for part in ("520 images in 26 classes", "A 20, B 20", "28x28 (520)", "28x28 pixels, grey", "test images"):
         assert part in said
+
+
+def test_scikit_learns_digits_of_eight_pixels(tmp_path: Path) -> None:
+    digits = load_digits()
+    scaled = (digits.images * 255 / 16).round().astype(np.uint8)
+    written = ((str(label), Image.fromarray(image)) for image, label in zip(scaled, digits.target, strict=True))
+    found = found_in(write_folder(tmp_path, written))
+    refuse(tmp_path, found)
+    packed = found.pack()
+    assert packed["images"].shape == (1797, 1, 8, 8)
+    kept = {(image.tobytes(), label) for image, label in zip(scaled, digits.target, strict=True)}
+    taken = zip(packed["images"].numpy(), packed["labels"].tolist(), strict=True)
+    assert {(image.tobytes(), label) for image, label in taken} == kept
 
 
 def test_mnist_written_out_is_mnist(tmp_path: Path, mnist: Path) -> None:
