@@ -1,6 +1,10 @@
-"""Folders of images as people have them: letters of many fonts, on coloured ground if asked."""
+"""Folders of images as people have them: letters of many fonts, on coloured ground if asked.
+
+``python tests/pictures.py FOLDER COUNT`` writes so many, those of docs/own-images.md.
+"""
 
 import string
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -44,3 +48,7 @@ def write_folder(folder: Path, images: Iterable[tuple[str, Image.Image]], first:
         (folder / name).mkdir(parents=True, exist_ok=True)
         image.save(folder / name / f"{number:05}.png")
     return folder
+
+
+if __name__ == "__main__":
+    write_folder(Path(sys.argv[1]), letters(int(sys.argv[2])))
