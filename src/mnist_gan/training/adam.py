@@ -26,14 +26,16 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients, and forget these."""
+        """Change the parameters that have gradients by these, and forget them; the others stay as they are."""
+        gradients = [(number, parameter.grad) for number, parameter in enumerate(self.parameters)]
+        given = [(number, gradient) for number, gradient in gradients if gradient is not None]
         adam.adam(
-            self.parameters,
-            [parameter.grad for parameter in self.parameters if parameter.grad is not None],
-            self.state["exp_avg"],
-            self.state["exp_avg_sq"],
+            [self.parameters[number] for number, _ in given],
+            [gradient for _, gradient in given],
+            [self.state["exp_avg"][number] for number, _ in given],
+            [self.state["exp_avg_sq"][number] for number, _ in given],
             [],
-            self.state["step"],
+            [self.state["step"][number] for number, _ in given],
             fused=True,
             amsgrad=False,
             beta1=self.betas[0],
