@@ -1,4 +1,4 @@
-"""Folders of images as people have them: letters of many fonts, on coloured ground if asked.
+"""Folders of images as people have them: letters of many fonts, on coloured ground if asked; views of hills.
 
 ``python tests/pictures.py FOLDER COUNT`` writes so many, those of docs/own-images.md.
 """
@@ -40,6 +40,24 @@ def letters(
                            for low in (130, 0))  # fmt: skip
             letter = Image.composite(ink, ground, letter)
         yield name, letter
+
+
+def views(count: int, size: int = 48) -> Iterator[Image.Image]:
+    """``count`` coloured pictures of two ranges of hills under a sky with a sun, no two alike."""
+    random = np.random.default_rng(0)
+    across, down = np.meshgrid(np.linspace(0, 1, size), np.linspace(0, 1, size))
+    for _ in range(count):
+        evening = random.uniform()
+        sky = np.array([120 + 120 * evening, 160 - 60 * evening, 230 - 150 * evening])
+        picture = sky + 60 * down[..., None]
+        centre, radius = random.uniform(0.15, 0.85, 2) * [1, 0.5], random.uniform(0.05, 0.12)
+        picture[(across - centre[0]) ** 2 + (down - centre[1]) ** 2 < radius**2] = [255, 235, 150]
+        for depth in (0.55, 0.75):
+            waves = random.uniform(2, 7, 3) * across[..., None] + random.uniform(0, 7, 3)
+            ground = depth + 0.06 * np.sin(waves).sum(axis=2)
+            green = np.array([40, 110, 50]) * (1.2 - depth) * 2 + random.uniform(-20, 20, 3)
+            picture[down > ground] = green
+        yield Image.fromarray((picture + random.normal(0, 5, picture.shape)).clip(0, 255).astype(np.uint8))
 
 
 def write_folder(folder: Path, images: Iterable[tuple[str, Image.Image]], first: int = 0) -> Path:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import paste, run_python
+from conftest import paste, run_python, set_params
 from mlflow import MlflowClient
+from pictures import letters, write_folder
 from project import Project
 from server import Server, free_port, used_by_admin
 
@@ -80,10 +81,16 @@ def team(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def make_project(folder: Path) -> Project:
-    """A project with a DVC remote whose trainings save their states each second, and in which one seed fails."""
+def make_project(folder: Path, images: Path | None = None) -> Project:
+    """A project with a DVC remote whose trainings save their states each second, and in which one seed fails.
+
+    Its images are those of the folder ``images``, else MNIST's.
+    """
     folder.mkdir()
     made = Project(folder)
+    if images:
+        made.run(sys.executable, "-m", "mnist_gan", "data", str(images))
+        set_params(folder, judges__epochs=1, autoencoder__epochs=1)
     squares = folder / "src/mnist_gan/variants/squares.py"
     fails = f"if torch.initial_seed() == {UNLUCKY}: raise UserError('seven is unlucky')"
     code = squares.read_text().replace("        fake =", f"        {fails}\n        fake =", 1)
@@ -173,9 +180,10 @@ def test_a_cluster_that_is_not_there_is_one_line(published: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stop_ends_the_trainings_and_the_same_sweep_goes_on(team: Server, nodes: Nodes, tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project")
+    """On images of one's own, which the workers' machines have never seen."""
+    project = make_project(tmp_path / "project", write_folder(tmp_path / "letters", letters(780, names="ABC")))
     workspace = tmp_path / "workspace"
-    command = [sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=60", "--seeds", "0"]
+    command = [sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=9000", "--seeds", "0"]
     command += ["--cluster", nodes.address, "--workspace", str(workspace)]
     with subprocess.Popen(
         command, cwd=project.folder, env=project.environment | RAY, stderr=subprocess.PIPE, text=True
@@ -193,10 +201,10 @@ def test_a_stop_ends_the_trainings_and_the_same_sweep_goes_on(team: Server, node
         assert not (process.info["cwd"] or "").startswith(str(workspace)), process.cmdline()
 
     project.run(*command)
-    (log,) = workspace.glob("squares-60-*.log")
+    (log,) = workspace.glob("squares-9000-*.log")
     assert "going on after step" in log.read_text()
-    runs = MlflowClient(team.uri).search_runs(["1"], "params.`train.epochs` = '60'")
-    assert [run.info.status for run in runs] == ["FINISHED"]
+    runs = MlflowClient(team.uri).search_runs(["1"], "params.`train.epochs` = '9000'")
+    assert [(run.info.status, run.data.tags["data"]) for run in runs] == [("FINISHED", "letters")]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import paste, run_python, set_params
-from pictures import letters, write_folder
+from conftest import artifact, paste, run_python, set_params
+from pictures import letters, views, write_folder
 from project import Project
 from ruamel.yaml import YAML
 
@@ -206,8 +207,36 @@ def test_letters_are_trained_judged_and_kept_apart_from_digits(
     promoted = project.run(sys.executable, "-m", "mnist_gan", "promote")
     assert "of mnist-gan-letters: letters cr3gan" in promoted
 
-    project.run("git", "checkout", "params.yaml")
+    project.commit("letters")
+    queued = project.run(sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=2", "--seeds", "0", "1")
+    assert len(re.findall(r"squares-2-seed\d-\w{7}: queued", queued)) == 2
+    assert {(run.info.status, run.data.tags["data"]) for run in project.runs()[-2:]} == {("FINISHED", "letters")}
+
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
     back = project.run("dvc", "repro")
     for stage in ("download", "judges", "autoencoder", "ruler", "train", "render", "evaluate"):
         assert f"Stage '{stage}' is cached" in back, back
     assert project.lock() == digits
+
+
+@pytest.mark.slow
+def test_few_pictures_without_classes_end_in_honest_lines(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "holidays"
+    folder.mkdir()
+    for number, view in enumerate(views(400)):
+        view.save(folder / f"{number}.jpg", quality=90)
+    taken = data(project, str(folder))
+    assert "400 images without classes, dealt into 8 kinds by their looks" in taken.stdout, taken.stderr
+    set_params(project.folder, train__variant="cr3gan", variants__cr3gan__epochs=20, prepare__img_size=48)
+    said = project.run("dvc", "repro")
+    assert "There are too few images to measure: " in said
+    assert "Fréchet distance  " not in said
+    run = project.runs()[-1]
+    assert (run.info.status, run.data.tags["data"], run.data.tags["distance"][:17]) == (
+        "FINISHED", "holidays", "there are too few",
+    )  # fmt: skip
+    assert artifact(run, "plots/play.html").exists()
+    promoted = project.run(sys.executable, "-m", "mnist_gan", "promote")
+    assert "the champion stays: there are too few images to measure" in promoted
+    data(project, "--forget", "holidays")
+    project.run("git", "checkout", "params.yaml")

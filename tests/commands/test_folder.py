@@ -22,9 +22,9 @@ from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
 
 
-def found_in(folder: Path) -> Found:
+def found_in(folder: Path, *, labelled: bool = True) -> Found:
     files, left_out = files_of(folder)
-    found = look(files)
+    found = look(files, labelled=labelled)
     found.left_out = left_out
     return found
 
@@ -45,6 +45,30 @@ def test_letters_become_tensors(letter_folder: Path) -> None:
     said = "\n".join(report(found))
     for part in ("520 images in 26 classes", "A 20, B 20", "28x28 (520)", "28x28 pixels, grey", "test images"):
         assert part in said
+
+
+def test_images_without_classes_are_dealt_into_kinds(tmp_path: Path) -> None:
+    """Kinds are what a person would call so, in class folders that do not count or in none; the largest comes first."""
+    drawn = [*letters(200, names="IO"), *letters(400, names="O")]
+    labelled = write_folder(tmp_path / "labelled", drawn)
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for number, (_, letter) in enumerate(drawn):
+        letter.save(loose / f"{number:05}.png")
+    for folder in (labelled, loose):
+        found = found_in(folder, labelled=False)
+        refuse(folder, found)
+        found.deal()
+        assert (found.noun, found.thin()) == ("kind", None)
+        assert next(report(found)) == "600 images without classes, dealt into 12 kinds by their looks"
+        counts = np.bincount(found.labels)
+        assert list(counts) == sorted(counts, reverse=True)
+        assert found.names[:2] == ["01", "02"]
+        names = [path.parent.name for _, path in files_of(labelled)[0]] if folder is labelled else [n for n, _ in drawn]
+        truth = np.array([name == "I" for name in names])
+        kinds = np.array(found.labels)
+        sure = sum(max(truth[kinds == kind].sum(), (~truth[kinds == kind]).sum()) for kind in range(len(counts)))
+        assert sure / len(kinds) > 0.95
 
 
 def test_scikit_learns_digits_of_eight_pixels(tmp_path: Path) -> None:
@@ -273,15 +297,15 @@ def a_loop(folder: Path) -> None:
     [
         (lambda folder: folder.rmdir(), "does not exist"),
         (lambda folder: (folder.rmdir(), folder.write_text("")), "is a file"),
-        (lambda _: None, "has no images in folders"),
-        (no_images, "has no images in folders"),
-        (one_class, "has one class, A; it takes two"),
-        (loose, "lie in no class folders: 0.png, 1.png"),
+        (lambda _: None, "has no images, neither in folders"),
+        (no_images, "has no images, neither in folders"),
+        (one_class, "has one class, A; it takes two, or --no-labels"),
+        (loose, "has 20 images; 300 different ones are the fewest"),
         (mixed, "lie beside the class folders: 0.png"),
         (deep, r"class folders hold folders: inner/A/, inner/B/.* and 15 more"),
         (a_loop, "class folders hold folders: A/again/"),
-        (too_few, "has 50 images; 500 different ones are the fewest"),
-        (all_equal, "has 600 images, 1 different ones; 500 different"),
+        (too_few, "has 50 images; 300 different ones are the fewest"),
+        (all_equal, "has 600 images, 1 different ones; 300 different"),
         (alone, r"class C has \d training and \d test images"),
         (odd, r"class 'C\\nD' has \d training and \d test images"),
         (unreadable, "has one class, A; it takes two"),

@@ -16,7 +16,7 @@ ENDS = (("low", 0.95), ("high", 1.05))
 def result(judge: float, autoencoder: float | None = None, **others: float) -> dict[str, float]:
     """A result with these distances, intervals of 5% to both sides, and otherwise the measures of real images."""
     made = {f"classes/{digit}": 0.1 for digit in range(10)}
-    values = {"coverage": 0.93, "copies": 0.01, "nearest_in_training": 0.86}
+    values = {"coverage": 0.93, "recall": 0.87, "copies": 0.01, "nearest_in_training": 0.86}
     made |= {f"{space}_coverage/{digit}": 0.85 for space, digit in itertools.product(SPACES, range(10))}
     for space, distance in zip(SPACES, (judge, judge if autoencoder is None else autoencoder), strict=True):
         made |= {f"{space}/{name}": value for name, value in values.items()} | {f"{space}/frechet_distance": distance}
@@ -82,6 +82,7 @@ def test_of_several_the_undecided_one_is_named() -> None:
         ({"judge__copies": 0.3}, "it copies: 30.0% of its images"),
         ({"judge__nearest_in_training": 0.99}, "it leans on its training images: for 99.0% of its images"),
         ({"classes__4": 0.002}, "one of its trainings does not draw the 4"),
+        ({"autoencoder__recall": 0.97}, "its images are scattered more widely than real ones: recall 0.97"),
     ],
 )
 def test_a_broken_guard_is_no_verdict(broken: dict[str, float], words: str) -> None:
@@ -169,6 +170,7 @@ def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
         (result(0.1, judge__copies=1.0), "it copies: 100.0% of its images"),
         (result(0.1, judge__nearest_in_training=0.97), "it leans on its training images: for 97.0% of its images"),
         (result(0.1, classes__7=0.0), "it does not draw the 7, which the present one draws"),
+        (result(0.1, autoencoder__recall=0.97), "its images are scattered more widely than real ones: recall 0.97"),
         (
             result(0.1, autoencoder_coverage__4=0.5),
             "it draws fewer kinds of images than there are: coverage of the 4 0.5",
@@ -179,3 +181,14 @@ def test_a_crown_needs_both_spaces_and_whole_guards() -> None:
         assert not crowned
         assert words in reason
     assert not crown(result(0.1, autoencoder__copies=0.5), None)[0]
+    assert crown(result(0.1, judge__recall=0.97), old)[0]
+
+
+def test_too_few_real_images_decide_nothing() -> None:
+    few = {"data__test_images": 99.0}
+    assert crown(result(0.1, **few), None) == (
+        False,
+        "there are too few images to measure: 99 test images, where 100 are the fewest",
+    )
+    gan, dcgan = ([result(distance, **few) for distance in of] for of in ([70.0, 80.0, 75.0], [7.0, 8.0, 7.2]))
+    assert decide({"gan": gan, "dcgan": dcgan}).sentence.startswith("There is no verdict: there are too few images")

@@ -74,6 +74,19 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
     assert "validation chose" not in summary.block(good, "", 6, "", "")
 
 
+def test_of_too_few_images_nothing_is_said_but_that(good: dict[str, float]) -> None:
+    few = good | {"data/test_images": 67, "best/epoch": 4, "classes/2": 0.0}
+    said = summary.block(few, "gan, seed 0: 6 epochs", 6, "gan 6 epochs seed 0 (completed)", "http://x")
+    assert "There are too few images to measure: 67 test images, where 100 are the fewest; plots/nearest.png" in said
+    for part in ("Fréchet", "told from", "draws", "epoch 4"):
+        assert part not in said.replace("draws more", "")
+    note = summary.note(few, "0123")
+    assert "too few images to measure" in note
+    assert "nearest.png" in note
+    assert "|" not in note
+    assert "too few" not in summary.block(good | {"data/test_images": 100}, "", 6, "", "")
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(45.2, "45 s"), (185, "3 min 5 s"), (4800, "1 h 20 min")])
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

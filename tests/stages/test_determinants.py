@@ -46,8 +46,8 @@ def needed(graph: "grimp.ImportGraph", stage: str) -> set[str]:
 
 
 def modules(dep: str) -> str:
-    """The module or package that a dep names."""
-    return dep.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    """The module or package that a dep names, or whose template it is."""
+    return dep.removeprefix("src/").partition(".")[0].removesuffix("/__init__").replace("/", ".")
 
 
 def test_dvc_would_write_dvc_yaml_as_it_is(tmp_path: Path) -> None:

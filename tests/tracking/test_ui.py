@@ -172,3 +172,19 @@ def test_the_first_screen_of_a_run_says_how_good_it_is(ui: str, browser: Chrome,
     # The sample grid follows in the description, below the first screen.
     pictures = "return [...document.images].filter(image => image.naturalWidth > 100).length"
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script(pictures) > 0, "there is no sample grid")
+
+
+def test_the_page_that_draws_runs_in_the_frame_of_an_artifact(ui: str, browser: Chrome, pair: list[Run]) -> None:
+    browser.get("about:blank")
+    browser.get(f"{ui}/{pair[0].info.run_id}/artifacts/plots/play.html")
+    frame = WebDriverWait(browser, 60).until(lambda _: browser.find_element(By.CSS_SELECTOR, "iframe"))
+    browser.switch_to.frame(frame)
+    try:
+        WebDriverWait(browser, 60).until(lambda _: "seed 0" in browser.find_element(By.ID, "caption").text)
+        browser.find_element(By.ID, "new").click()
+        assert "seed 0," not in browser.find_element(By.ID, "caption").text
+        assert "right-click the picture" in text(browser)
+        inked = "return draw(one(0)).data.filter((value, i) => i % 4 < 3 && value > 100).length"
+        assert browser.execute_script(inked) > 30
+    finally:
+        browser.switch_to.default_content()

@@ -15,7 +15,7 @@ from mnist_gan.config import VARIANTS, load
 from mnist_gan.data.images import to_float
 from mnist_gan.data.prepared import Split
 from mnist_gan.variants import Conditional, Variant
-from mnist_gan.variants._small import penalty
+from mnist_gan.variants._small import Augmentation, penalty
 
 BATCH = 16
 SHAPE = (1, 32, 32)
@@ -177,6 +177,42 @@ class TestSmall:
 
     def test_the_rate_falls_to_zero_over_the_second_half(self, variant: Any) -> None:
         assert [variant.rate(done) for done in (0, 0.25, 0.5, 0.75, 1)] == [1, 1, 1, 0.5, 0]
+
+    def test_an_augmented_image_is_moved_and_has_a_hole(self, variant: Any) -> None:
+        dots = torch.zeros(500, 1, 16, 16)
+        dots[:, :, 8, 8] = 1
+        seen = Augmentation()(dots)
+        places = seen.nonzero()[:, 2:]
+        assert seen.sum() == len(places) > 300  # the others are in the hole
+        for along in places.T:
+            assert set(along.tolist()) == {6, 7, 8, 9, 10}
+        white = Augmentation()(torch.ones(500, 3, 16, 16))
+        assert white.unique().tolist() == [0, 1]
+        assert 0.1 < (white == 0).float().mean() < 0.4
+        assert torch.equal(white[:, 0], white[:, 2])
+
+    def test_an_augmented_discriminator_can_be_penalised(self, variant: Any) -> None:
+        """The penalty is trained by, so that what it goes through has a second derivative."""
+        images = torch.rand(2, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+
+        def seen(images: Tensor) -> Tensor:
+            torch.manual_seed(1)
+            augmented: Tensor = Augmentation()(images)
+            return augmented.square().sum()
+
+        assert torch.autograd.gradgradcheck(seen, images)
+
+    @pytest.mark.parametrize("name", ["nsgan", "sngan", "r3gan", "cr3gan"])
+    def test_few_images_are_trained_on_with_augmentation(
+        self, workspace: object, train_split: Split, name: str
+    ) -> None:
+        """Whoever draws looks the same: only the discriminator has another layer."""
+        plain, augmented = (engine_of(name, train_split.images[:64], options={"augment": on, "batch_size": 32})
+                            for on in (False, True))  # fmt: skip
+        assert plain.variant.generator.state_dict().keys() == augmented.variant.generator.state_dict().keys()
+        records = [engine.train(torch.arange(32), engine.variant.kind(0)) for engine in (plain, augmented)]
+        assert records[1].isfinite().all()
+        assert not torch.equal(*records)
 
     def test_only_differences_of_logits_matter(self, variant: Any, train_split: Split) -> None:
         real = to_float(train_split.images[:8])

@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class (torchvision's ImageFolder convention), as the tensors of a data set.
+"""A folder of images, one folder a class (torchvision's ImageFolder convention) or none, as the tensors of a data set.
 
 ``look`` reads every image once and finds all that stands in the way; ``Found.pack`` makes one size of them.
 """
@@ -19,15 +19,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from mnist_gan import stops
+from mnist_gan.data.sets import Noun
 from mnist_gan.errors import UserError
 
 LARGEST = 64
 """Pixels a side that images are kept in at the most: no larger ones are trained on."""
 SMALLEST = 8
 """Pixels of an image's shorter side."""
-FEWEST = 500
-"""Different images that measures can be made of."""
+FEWEST = 300
+"""Different images that a generator can be trained on."""
 MOST_CLASSES = 1000
+KINDS = 20
+"""Kinds that images without classes are dealt into, at the most."""
+OF_A_KIND = 50
+"""Images of each, on average, at the least."""
+DEALT_IN = 16
+"""Pixels a side that are looked at for that: what is drawn, not its edges."""
+LEARNED_FROM = 20_000
+"""Images that say which kinds there are."""
 TEST_PART = 6
 """One image in so many is a test image."""
 NAMED = 5
@@ -54,7 +63,8 @@ class Found:
     """What is in a folder."""
 
     classes: list[str] = field(default_factory=list)
-    """Folders' names, by label."""
+    """Folders' names, by label; those of kinds are numbers."""
+    noun: Noun = "class"
     images: list[Looked] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -82,6 +92,37 @@ class Found:
             made.append(f"{plain}_{len(same) + 1}" if same else plain)
         return made
 
+    def deal(self) -> None:
+        """Put kinds in the place of classes: groups of images that look alike, the largest first.
+
+        They are those of k-means (Lloyd 1982, IEEE Transactions on Information Theory 28) on the pixels of training
+        images, as many as leave each kind images of both sides.
+        """
+        from sklearn.cluster import KMeans  # a second, for images without classes alone
+
+        size, mode = (DEALT_IN, DEALT_IN), "L" if self.grey else "RGB"
+        small = (image.pixels.convert(mode).resize(size, Image.Resampling.BOX) for image in self.images)
+        pixels = np.stack([np.asarray(one, np.float32).ravel() / 255 for one in small])
+        learned = np.flatnonzero(~np.array(self.tests))
+        chosen = np.random.default_rng(0).permutation(learned)[:LEARNED_FROM]
+        for count in range(min(KINDS, len(self.images) // OF_A_KIND), 0, -1):
+            stops.check()
+            dealt = KMeans(count, n_init=1, random_state=0).fit(pixels[chosen]).predict(pixels)
+            order = np.argsort(-np.bincount(dealt, minlength=count), kind="stable")
+            self.classes = [f"{number:0{len(str(count))}}" for number in range(1, count + 1)]
+            self.labels = np.argsort(order)[dealt].tolist()
+            if self.thin() is None:
+                return
+
+    def thin(self) -> tuple[str, int, int] | None:
+        """A class that has too few images, with the number of its training and of its test images."""
+        sides = Counter(zip(self.labels, self.tests, strict=True))
+        for label, name in enumerate(self.classes):
+            learned, held = sides[label, False], sides[label, True]
+            if learned < 2 or not held:
+                return name, learned, held
+        return None
+
     @property
     def tests(self) -> list[bool]:
         """Which images are test images: by their content, so that no image added later moves another."""
@@ -108,23 +149,28 @@ class Found:
 def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """The images in ``folder``, each with the name of its class, in order; and the files that are none, by name.
 
+    Images that lie in no class folders have no class: an empty name.
+
     Raises:
-        UserError: it is not a folder of class folders.
+        UserError: it is not a folder of class folders, nor one of images.
     """
     here = shown(str(folder))
     if not folder.exists():
         raise UserError(f"{here} does not exist")
     if not folder.is_dir():
-        raise UserError(f"{here} is a file; give the folder that has a folder for each class")
+        raise UserError(f"{here} is a file; give the folder that has the images")
     suffixes = set(Image.registered_extensions())
     found: list[tuple[str, Path]] = []
     left_out: list[str] = []
-    loose: list[str] = []
+    loose: list[tuple[str, Path]] = []
     deep: list[str] = []
     try:
         for entry in sorted(folder.iterdir()):
             if not entry.is_dir():
-                (loose if _is_image(entry, suffixes) else left_out).append(entry.name)
+                if _is_image(entry, suffixes):
+                    loose.append(("", entry))
+                else:
+                    left_out.append(entry.name)
                 continue
             if entry.name.startswith("."):
                 left_out.append(f"{entry.name}/")
@@ -142,50 +188,52 @@ def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     if deep:
         raise UserError(f"{here}: class folders hold folders: {some(deep)}; give each class one folder of images")
     if loose and found:
-        raise UserError(f"{here}: images lie beside the class folders: {some(loose)}; move each into one")
-    if loose:
-        raise UserError(f"{here}: the images lie in no class folders: {some(loose)}; make a folder for each class")
-    if not found:
-        raise UserError(f"{here} has no images in folders, one for each class")
-    return found, left_out
+        beside = some(path.name for _, path in loose)
+        raise UserError(f"{here}: images lie beside the class folders: {beside}; move each into one")
+    if not found and not loose:
+        raise UserError(f"{here} has no images, neither in folders, one for each class, nor without")
+    return found or loose, left_out
 
 
-def look(files: Iterable[tuple[str, Path]]) -> Found:
-    """Read all images of ``files``, class and path of each."""
+def look(files: Iterable[tuple[str, Path]], *, labelled: bool = True) -> Found:
+    """Read all images of ``files``, class and path of each; the classes count only where they are ``labelled``."""
     found = Found()
     for name, path in files:
         stops.check()
         try:
             image = read(path)
         except UserError as error:
-            found.unreadable.append(f"{name}/{path.name} ({error})")
+            found.unreadable.append(f"{Path(name, path.name)} ({error})")
             continue
-        if name not in found.classes[-1:]:
-            found.classes.append(name)
+        of_class = name if labelled else ""
+        if of_class not in found.classes[-1:]:
+            found.classes.append(of_class)
         found.images.append(image)
         found.labels.append(len(found.classes) - 1)
+    if found.classes == [""]:
+        found.noun = "kind"
     return found
 
 
 def refuse(folder: Path, found: Found) -> None:
     """Raise a UserError where no good data set can be made of what was ``found``."""
     here, classes = shown(str(folder)), found.classes
-    if len(classes) < 2:
-        raise UserError(f"{here} has {f'one class, {shown(classes[0])}' if classes else 'no class'}; it takes two")
+    if found.noun == "class" and len(classes) < 2:
+        raise UserError(
+            f"{here} has {f'one class, {shown(classes[0])}' if classes else 'no class'}; it takes two, or --no-labels"
+        )
     if len(classes) > MOST_CLASSES:
         raise UserError(f"{here} has {len(classes)} classes; {MOST_CLASSES} are the most")
     different = {image.content for image in found.images}
     if len(different) < FEWEST:
         equal = f", {len(different)} different ones" if len(different) < len(found.images) else ""
         raise UserError(f"{here} has {len(found.images)} images{equal}; {FEWEST} different ones are the fewest")
-    learned, held = (Counter(label for label, test in zip(found.labels, found.tests, strict=True) if test == side)
-                     for side in (False, True))  # fmt: skip
-    for label, name in enumerate(classes):
-        if learned[label] < 2 or not held[label]:
-            raise UserError(
-                f"{here}: class {shown(name)} has {learned[label]} training and {held[label]} test images, which their "
-                "content decides; it takes some 30 images, or leave the class out"
-            )
+    if thin := found.thin():
+        name, learned, held = thin
+        raise UserError(
+            f"{here}: {found.noun} {shown(name)} has {learned} training and {held} test images, which their content "
+            "decides; it takes some 30 images, or leave the class out"
+        )
 
 
 def read(path: Path) -> Looked:
@@ -266,7 +314,10 @@ def report(found: Found) -> Iterator[str]:
     (least, least_label), (most, most_label) = (
         choose((count, label) for label, count in counts.items()) for choose in (min, max)
     )
-    yield f"{len(found.images):,} images in {len(found.classes)} classes"
+    if found.noun == "kind":
+        yield f"{len(found.images):,} images without classes, dealt into {len(found.classes)} kinds by their looks"
+    else:
+        yield f"{len(found.images):,} images in {len(found.classes)} classes"
     if len(found.classes) <= 30:
         yield "  " + ", ".join(f"{shown(name)} {counts[label]:,}" for label, name in enumerate(found.classes))
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, max_pool2d
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, max_pool2d, pad
 
 from mnist_gan.data.images import generate, to_uint8
 from mnist_gan.data.prepared import Split, read_prepared
@@ -167,8 +167,8 @@ def thick(given: Material) -> Tensor:
 
 
 def thin(given: Material) -> Tensor:
-    """Each pixel the darkest of 2 by 2."""
-    return (255 - max_pool2d(255 - given.unseen.images.float(), 2, stride=1)).to(torch.uint8)
+    """Each pixel the darkest of 2 by 2; beyond the border it is black."""
+    return (255 - max_pool2d(255 - pad(given.unseen.images.float(), (0, 1, 0, 1)), 2, stride=1)).to(torch.uint8)
 
 
 def shifted(pixels: int, images: Callable[[Material], Tensor]) -> Callable[[Material], Tensor]:
@@ -453,7 +453,7 @@ def page(content: dict[str, Any]) -> str:
         return " / ".join(f"{values[kind][name]:{digits}}" for kind in SPACES)
 
     def row(name: str, values: Mapping[str, Any], said: Sequence[str]) -> str:
-        told = " / ".join(f"{part:.2f}" for part in values.get("told_apart", {}).values())
+        told = " / ".join(f"{part:.2f}" for part in values["told_apart"].values())
         return f"| {' | '.join([name, *(cell(values, shown) for shown in SHOWN), told, *said])} |"
 
     def least(case: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Make a data set of a folder of images, which has a folder for each class, and select it.
+"""Make a data set of a folder of images, which has a folder for each class or none, and select it.
 
 All images are read before anything is written. The set is one file, data/sets/NAME, under DVC: `dvc push` shares it.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     path = _place(name)
     files, left_out = folders.files_of(folder)
     bar = tqdm(files, unit="image", dynamic_ncols=True, disable=not sys.stderr.isatty(), leave=False)
-    found = folders.look(bar)
+    found = folders.look(bar, labelled=not options.no_labels)
     found.left_out = left_out
     if found.unreadable and not options.leave_out:
         raise UserError(
@@ -40,6 +40,8 @@ def main() -> None:
             "them, or say --leave-out"
         )
     folders.refuse(folder, found)
+    if found.noun == "kind":
+        found.deal()
     for line in folders.report(found):
         print(line)
     take(path, found)
@@ -52,7 +54,8 @@ def main() -> None:
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(prog="python -m mnist_gan data", description=__doc__)
-    made.add_argument("folder", nargs="?", type=Path, help="has a folder of images for each class")
+    made.add_argument("folder", nargs="?", type=Path, help="has a folder of images for each class, or images alone")
+    made.add_argument("--no-labels", action="store_true", help="take no notice of the classes")
     made.add_argument("--name", type=_name, help="of the data set; else the folder's")
     made.add_argument("--leave-out", action="store_true", help="go on without images that cannot be read")
     made.add_argument("--forget", metavar="NAME", help="remove a set that was made so, and select mnist")
@@ -82,7 +85,7 @@ def take(path: Path, found: folders.Found) -> None:
     before = {file: file.read_bytes() if file.exists() else None for file in (ignored, params)}
     try:
         with stops.kept():
-            write_tensors(path, found.pack(), {"classes": found.names})
+            write_tensors(path, found.pack(), {"noun": found.noun, "classes": found.names})
             # In a session of its own: Ctrl-C reaches this program alone, which ends it and cleans up.
             added = subprocess.run(
                 ["dvc", "add", "--quiet", str(path)], capture_output=True, text=True, start_new_session=True

@@ -17,7 +17,7 @@ class Classes(NamedTuple):
     """The classes of a data set."""
 
     noun: str
-    """What one is called: ``digit`` or ``class``."""
+    """What one is called: ``digit``, ``class`` or ``kind``."""
     names: tuple[str, ...]
     """By label."""
 

@@ -52,7 +52,7 @@ def write_images(path: Path) -> None:
         _, about = read_tensors(path)
         RAW.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, IMAGES)
-        _describe(About(noun="class", classes=about["classes"], sha256={}, networks=None))
+        _describe(About(noun=about["noun"], classes=about["classes"], sha256={}, networks=None))
     except (OSError, KeyError, ValueError) as error:
         restore = command("dvc", "checkout", "--force", path)
         raise UserError(f"{path} cannot be taken to {RAW} ({error}): {restore} restores it") from None

@@ -16,8 +16,8 @@ from mnist_gan.errors import UserError, command
 FOLDER = Path("data/sets")
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 """The files of MNIST and of those that took its format: training images and labels, test images and labels."""
-Noun = Literal["digit", "class"]
-"""What a class is called."""
+Noun = Literal["digit", "class", "kind"]
+"""What a class is called; a kind is a group of images that look alike, where the images came without classes."""
 
 
 class Package(Section):

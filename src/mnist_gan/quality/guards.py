@@ -14,8 +14,19 @@ COPYING = {
 }
 """The measures that say that images are made of training images, and how."""
 
+FEWEST = 100
+"""Test images below which nothing is said of a generator: fewer do not show what it does."""
+
 Quality = Mapping[str, float]
 """All measures of one result: metrics/evaluate.json, flat."""
+
+
+def too_few(quality: Quality) -> str:
+    """That nothing can be said, as there are too few real images; nothing where there are enough."""
+    count = quality.get("data/test_images", FEWEST)  # results of older versions are of MNIST
+    if count >= FEWEST:
+        return ""
+    return f"there are too few images to measure: {count:.0f} test images, where {FEWEST} are the fewest"
 
 
 def copying(quality: Quality) -> str:
@@ -30,6 +41,19 @@ def copying(quality: Quality) -> str:
             if value.low > floor.high:
                 return words.format(value=value.value, floor=floor.value)
     return ""
+
+
+def scattered(quality: Quality) -> str:
+    """That the images differ from each other in more ways than real ones do; nothing where they do not.
+
+    Recall above that of real images is no variety: its neighbourhoods are made of generated images, and grow with their
+    jitter. By the autoencoder alone, as honest generators are far from it there, and near it by the judges.
+    """
+    name = "autoencoder/recall"
+    value, floor = Estimate.of(quality, name), Estimate.of(quality, name, "floor/")
+    if value.low <= floor.high:
+        return ""
+    return f"its images are scattered more widely than real ones: recall {value} by the autoencoder, not {floor}"
 
 
 def noun(quality: Quality) -> str:

@@ -58,10 +58,12 @@ class Ruler:
     """What training images drawn at random get: no generator can be expected to be better."""
     made_of: str
     """Names the frozen networks and the real images, on whatever machine."""
+    samples: int
+    """Real images in a draw of the floor, and so many generated ones are measured: a distance depends on the number."""
 
     @classmethod
     def of(cls, look: Eyes, test: Split, training: Split, samples: int, made_of: str) -> "Ruler":
-        """The ruler that has these real images, and the floor of so many ``samples``."""
+        """The ruler that has these real images, for so many ``samples``, half of the training images at the most."""
         random = torch.Generator().manual_seed(0)
         samples = min(samples, len(training.images) // 2)  # more would be no draws
 
@@ -78,7 +80,7 @@ class Ruler:
             kind: Originals(trained[kind], tested[kind], near[kind].ratio.quantile(panel.TAIL)) for kind in SPACES
         }
         validation = _validation(draw(VALIDATION))
-        bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of)
+        bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of, samples)
         drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
         floor = {
             group: {
@@ -92,9 +94,9 @@ class Ruler:
         floor["told_apart"] = fresh.told_apart(training.images[one], test.images)
         return replace(bare, floor=tabulate(floor))
 
-    def name(self, samples: int, seed: int) -> str:
-        """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
-        return sha256(f"{measures.VERSION} {self.made_of} {samples} {seed}".encode())[:12]
+    def name(self, seed: int) -> str:
+        """Names this ruler with samples of this seed: numbers under another name do not compare."""
+        return sha256(f"{measures.VERSION} {self.made_of} {self.samples} {seed}".encode())[:12]
 
     def follow(self, generated: Seen) -> dict[str, float]:
         """What is followed through the training, on CHOOSING images: the distance, which chooses, by all judges."""
@@ -152,7 +154,7 @@ class Ruler:
         for kind in ("spaces", "originals", "validation"):
             for name, held in getattr(self, kind).items():
                 tensors |= {f"{kind}.{name}.{part}": tensor for part, tensor in vars(held).items()}
-        write_tensors(TENSORS, tensors, {"made_of": self.made_of})
+        write_tensors(TENSORS, tensors, {"made_of": self.made_of, "samples": self.samples})
         write_json(FLOOR, self.floor)
 
 
@@ -174,7 +176,7 @@ def read() -> Ruler:
         validation = {name: Validation(**parts("validation", name)) for name in JUDGES}
         floor = json.loads(FLOOR.read_text())
         test = read_prepared("test")
-        return Ruler(spaces, originals, validation, tensors["probabilities"], test, floor, about["made_of"])
+        return Ruler(spaces, originals, validation, tensors["probabilities"], test, floor, **about)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{TENSORS.parent} cannot be read ({error}): `dvc repro ruler` makes it") from None
 

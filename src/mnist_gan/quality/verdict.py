@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes
+from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes, scattered, too_few
 from mnist_gan.quality.panel import Estimate
 
 CONFIDENCE = 0.95
@@ -25,12 +25,12 @@ FEWER = 0.75
 
 def crown(new: Quality, old: Quality | None) -> tuple[bool, str]:
     """Whether ``new`` takes the place of ``old``, if there is one, and why: a sentence's second half."""
-    if copied := copying(new):
-        return False, copied
+    if broken := too_few(new) or copying(new):
+        return False, broken
     if old is None:
         return True, "there was none before"
-    if fewer := _draws_fewer(new, old):
-        return False, fewer
+    if broken := _draws_fewer(new, old) or scattered(new):
+        return False, broken
     names = {f"{space}/frechet_distance": title for space, title in SPACES.items()}
     orders = {_order(new, old, name) for name in names}
     said = "; ".join(
@@ -120,6 +120,8 @@ def decide(configurations: Mapping[str, Sequence[Quality]]) -> Verdict:
     """
     if len(configurations) < 2:
         return Verdict("There is nothing to decide: all runs have one configuration.", [])
+    if unmeasured := next(filter(None, (too_few(run) for runs in configurations.values() for run in runs)), ""):
+        return Verdict(f"There is no verdict: {unmeasured}.", [])
     enough = {name: runs for name, runs in sorted(configurations.items()) if len(runs) >= SEEDS}
     few = [f"{name} has {len(runs)}" for name, runs in sorted(configurations.items()) if len(runs) < SEEDS]
     aside = f" Left out, as a verdict needs {SEEDS} seeds: {', '.join(few)}." if few else ""
@@ -167,8 +169,9 @@ def _words(contrast: Contrast, runs: Mapping[str, Sequence[Quality]]) -> str:
 
 def broken_guard(best: Sequence[Quality], other: Sequence[Quality]) -> str:
     """What a distance may not see and is worse in ``best`` than in ``other``: a sentence's second half, or nothing."""
-    if copied := next(filter(None, map(copying, best)), ""):
-        return f"{copied}."
+    for guard in (copying, scattered):
+        if broken := next(filter(None, map(guard, best)), ""):
+            return f"{broken}."
     lost = {name for run in best for name in missing_classes(run)} - {n for run in other for n in missing_classes(run)}
     if lost:
         return f"one of its trainings does not draw the {min(lost)}, which all of the other's do."

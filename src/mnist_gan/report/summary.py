@@ -4,7 +4,7 @@
 """
 
 from mnist_gan.quality.fresh import SIZES
-from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes, noun, plural
+from mnist_gan.quality.guards import SPACES, Quality, classes, copying, missing_classes, noun, plural, too_few
 from mnist_gan.quality.panel import HEADLINES, Estimate
 
 NEAR_NOTHING = 0.01
@@ -41,6 +41,9 @@ def every(quality: Quality) -> str:
 
 def verdict(quality: Quality) -> str:
     """What is wrong with the generator, in a sentence; empty where nothing is."""
+    if few := too_few(quality):
+        said = "plots/nearest.png has its images above the training images nearest to them"
+        return f"{few[0].upper()}{few[1:]}; {said}."
     if max(quality["judge/precision"], quality["autoencoder/precision"]) < NEAR_NOTHING:
         return "It has learned nothing: hardly any of its images lies near a real one."
     missing, what = missing_classes(quality), noun(quality)
@@ -74,6 +77,21 @@ def told_apart(quality: Quality) -> str:
     )
 
 
+def measured(quality: Quality, epochs: int) -> list[str]:
+    """What the ruler says of a training of so many ``epochs``: nothing where real images are too few."""
+    if too_few(quality):
+        return []
+    best = quality["best/epoch"]
+    return [
+        f"Fréchet distance   {distances(quality)}",
+        f"real images have   {distances(quality, 'floor/')}",
+        f"told from real     {told_apart(quality)}",
+        f"draws              {drawn(quality)}",
+        f"the judges         {weak}" if (weak := judges(quality)) else "",
+        f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
+    ]
+
+
 def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str:
     """The end of ``dvc repro``: some six lines.
 
@@ -84,17 +102,11 @@ def block(quality: Quality, title: str, epochs: int, run: str, page: str) -> str
         run: names the run.
         page: where the run is shown.
     """
-    best = quality["best/epoch"]
     lines = [
         title,
         verdict(quality),
-        f"Fréchet distance   {distances(quality)}",
-        f"real images have   {distances(quality, 'floor/')}",
-        f"told from real     {told_apart(quality)}",
-        f"draws              {drawn(quality)}",
-        f"the judges         {weak}" if (weak := judges(quality)) else "",
-        f"validation chose   epoch {best:.0f}: {distances(quality, 'best/')}" if best != epochs else "",
-        "look at            plots/classes.png",
+        *measured(quality, epochs),
+        "look at            plots/classes.png; plots/play.html draws more, in a browser",
         f"MLflow             {run}; `make ui`, then {page}",
     ]
     return "\n".join(["", *(f"  {line}" for line in lines if line), ""])
@@ -111,16 +123,20 @@ def note(quality: Quality, run_id: str) -> str:
     def picture(name: str) -> str:
         return f"![{name}](get-artifact?path=plots/{name}.png&run_uuid={run_id})"
 
+    pictures = f"{picture('samples')} {picture('classes')}"
     rows = [
         f"| {title} | {Estimate.of(quality, name)} | {Estimate.of(quality, name, 'floor/')} |"
         for name, title in headlines(quality).items()
     ]
-    parts = [
-        verdict(quality),
-        f"The judges {weak}." if (weak := judges(quality)) else "",
-        f"Draws **{drawn(quality)}**. Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
-        f"{picture('samples')} {picture('classes')}",
-        "\n".join(["| value (95% interval) | this generator | real images |", "| --- | --- | --- |", *rows]),
-        "All measures: `metrics/evaluate.json` in the artifacts.",
-    ]
+    if too_few(quality):
+        parts = [verdict(quality), pictures, picture("nearest")]
+    else:
+        parts = [
+            verdict(quality),
+            f"The judges {weak}." if (weak := judges(quality)) else "",
+            f"Draws **{drawn(quality)}**. Best checkpoint by validation: epoch {quality['best/epoch']:.0f}.",
+            pictures,
+            "\n".join(["| value (95% interval) | this generator | real images |", "| --- | --- | --- |", *rows]),
+            "All measures: `metrics/evaluate.json` in the artifacts.",
+        ]
     return "\n\n".join(part for part in parts if part)

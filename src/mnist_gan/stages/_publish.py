@@ -11,6 +11,7 @@ from mnist_gan import config, pipeline
 from mnist_gan.config import Config, TrainConfig
 from mnist_gan.errors import UserError
 from mnist_gan.files import flatten, sha256
+from mnist_gan.quality.guards import too_few
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.report import summary
 from mnist_gan.report.progress import duration
@@ -46,7 +47,7 @@ def publish() -> tuple[str, str, str, str]:
         quality=quality,
         files=files,
         tags={
-            "distance": str(Estimate.of(quality, PRIMARY)),
+            "distance": too_few(quality) or str(Estimate.of(quality, PRIMARY)),
             "draws": summary.drawn(quality),
             "paper": paper(final.origin.variant),
             "generator.parameters": str(sum(weights.numel() for weights in final.generator.parameters())),

@@ -27,11 +27,16 @@ def main() -> None:
     options = params.evaluate
     hardware.configure()
     look, real = Eyes(), ruler.read()
-    data = {"name": params.data.name, "noun": real.test.classes.noun, "judges_accuracy": judge.read_accuracy()}
+    data = {
+        "name": params.data.name,
+        "noun": real.test.classes.noun,
+        "test_images": len(real.test.images),
+        "judges_accuracy": judge.read_accuracy(),
+    }
 
     checkpoints = list(generators.checkpoints())
     last = checkpoints[-1]
-    latents = seeded_latents(ruler.CHOOSING + options.samples, last.origin.latent_dim, options.seed)
+    latents = seeded_latents(ruler.CHOOSING + real.samples, last.origin.latent_dim, options.seed)
     choosing, reporting = latents[: ruler.CHOOSING], latents[ruler.CHOOSING :]
 
     followed: list[dict[str, float]] = []
@@ -50,7 +55,7 @@ def main() -> None:
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
-        {"ruler": real.name(options.samples, options.seed), "samples": options.samples, "data": data}
+        {"ruler": real.name(options.seed), "samples": real.samples, "data": data}
         | ruler.tabulate(measured)
         | {"floor": real.floor}
         | {"best": {"epoch": best.epoch} | ruler.tabulate(distances)},

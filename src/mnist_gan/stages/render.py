@@ -1,4 +1,4 @@
-"""Render the pictures of a result."""
+"""Render the pictures of a result, and the page that draws more."""
 
 from pathlib import Path
 
@@ -9,16 +9,20 @@ from mnist_gan import config
 from mnist_gan.data import images
 from mnist_gan.files import write_atomically
 from mnist_gan.quality import judge
+from mnist_gan.stages import _play
 from mnist_gan.training import generators
+from mnist_gan.variants import Conditional
 
 PLOTS = Path("plots")
 PROGRESSION_ROWS = 10
 DRAWN = 2000
 """Images that the rows of classes are chosen from."""
+SEEDS = 1000
+"""Of which the page knows the class in the images of a generator that cannot be told it."""
 
 
 def main() -> None:
-    """Write four pictures and two animations to plots/."""
+    """Write four pictures, two animations and the page to plots/."""
     options = config.load().render
     final = generators.read()
     generator, latent_dim = final.generator, final.origin.latent_dim
@@ -38,6 +42,27 @@ def main() -> None:
     write_atomically(PLOTS / "progression.gif", images.gif(training, frame_ms=200, last_ms=3000))
     there = [images.grid(moment, columns, scale=1) for moment in strips.unflatten(0, (columns, steps)).transpose(0, 1)]
     write_atomically(PLOTS / "interpolation.gif", images.gif(there + there[-2:0:-1], frame_ms=120, last_ms=120))
+
+    origin = final.origin
+    name = f"{origin.variant}, {final.epoch} epoch{'s' * (final.epoch != 1)}, seed {origin.shared['seed']}"
+    page = _play.page(final, name, [] if isinstance(generator, Conditional) else seen(generator, latent_dim))
+    write_atomically(PLOTS / "play.html", page.encode())
+
+
+def seen(generator: nn.Module, latent_dim: int) -> list[int]:
+    """The class that the judges see in the image of each of SEEDS seeds."""
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(SEEDS))
+    latents = torch.stack([torch.randn(latent_dim, generator=seed) for seed in seeds])
+    _, said = judged(generator, latents)
+    return said.argmax(dim=1).tolist()
+
+
+@torch.inference_mode()
+def judged(generator: nn.Module, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Images uint8 ``[N, C, H, W]``, and the judges' probabilities ``[N, K]`` of their classes."""
+    generated = images.generate(generator, latents)
+    judges = judge.read()
+    return generated, judge.probabilities(judges, [judge.features(one, generated) for one in judges])
 
 
 def progression(samples: Tensor, columns: int) -> Tensor:
@@ -60,7 +85,6 @@ def interpolation(generator: nn.Module, latent_dim: int, rows: int, steps: int) 
     return images.generate(generator, torch.cat(path))
 
 
-@torch.inference_mode()
 def by_class(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
     """One row a class, from the image that the judges are surest of to the one they are least sure of.
 
@@ -70,9 +94,7 @@ def by_class(generator: nn.Module, latent_dim: int, columns: int) -> Tensor:
     Returns:
         Images uint8 ``[classes * columns, C, H, W]``.
     """
-    generated = images.generate(generator, images.fixed_latents(DRAWN, latent_dim))
-    judges = judge.read()
-    said = judge.probabilities(judges, [judge.features(one, generated) for one in judges])
+    generated, said = judged(generator, images.fixed_latents(DRAWN, latent_dim))
     surest = said.max(dim=1)
     rows = generated.new_zeros(said.shape[1], columns, *generated.shape[1:])
     for label, row in enumerate(rows):

@@ -65,7 +65,7 @@ class Artist(PythonModel):
         if noun == "digit" and not is_whole(wanted, 10):
             raise MlflowException.invalid_parameter_value(f"row {number}: a digit is a whole number from 0 to 9")
         if str(wanted) not in names:
-            raise MlflowException.invalid_parameter_value(f"row {number}: the classes are {', '.join(names)}")
+            raise MlflowException.invalid_parameter_value(f"row {number}: {noun} is one of {', '.join(names)}")
         return self.final.generator.of_class(torch.tensor([names.index(str(wanted))]), latents[None])[0]
 
     def drawn_or_given(self, number: int, row: Mapping[Any, Any]) -> Tensor:

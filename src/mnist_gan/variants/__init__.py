@@ -101,7 +101,11 @@ class Variant(nn.Module):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A generator that can be told the class."""
+    """A generator that can be told the class: the first entry of a latent vector says it."""
+
+    @property
+    def edges(self) -> Tensor:
+        """Where the classes' pieces of the normal distribution end: its shares ``[classes + 1]`` from 0 to 1."""
 
     def of_class(self, labels: Tensor, latents: Tensor) -> Tensor:
         """``latents`` ``[N, latent_dim]`` moved to where images with ``labels`` ``[N]`` are drawn."""

@@ -28,7 +28,7 @@ class Variant(_small.Penalised):
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape, classes: int) -> None:
         generator = Generator(latent_dim, image_shape, options.width, classes)
-        discriminator = Discriminator(image_shape, options.width, outputs=classes)
+        discriminator = Discriminator(image_shape, options, outputs=classes)
         super().__init__(options, generator, discriminator, latent_dim)
         self.generator: Generator
 

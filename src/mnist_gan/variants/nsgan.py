@@ -24,7 +24,7 @@ class Variant(_small.Penalised):
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
         generator = Generator(latent_dim, image_shape, options.width)
-        super().__init__(options, generator, Discriminator(image_shape, options.width), latent_dim)
+        super().__init__(options, generator, Discriminator(image_shape, options), latent_dim)
 
     def step(self, real: Tensor, penalised: bool) -> Step:
         """The discriminator first, then the generator against it, on the same generated images."""

@@ -24,7 +24,7 @@ class Variant(_small.Variant):
     """Losses; by how much a real image's logit exceeds a generated one's."""
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
-        discriminator = Discriminator(image_shape, options.width)
+        discriminator = Discriminator(image_shape, options)
         for layer in discriminator:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer)
