@@ -60,7 +60,7 @@ def test_a_folder_is_taken_and_forgotten(project: Project, folder: Path) -> None
         assert part in done.stdout
     assert selected(project) == "it-s-my-A-B"
     tensors, about = read_tensors(project.folder / "data/sets/it-s-my-A-B")
-    assert (tensors["images"].shape, about) == ((780, 1, 20, 20), {"classes": ["A", "B", "C"]})
+    assert (tensors["images"].shape, about) == ((780, 1, 20, 20), {"noun": "class", "classes": ["A", "B", "C"]})
     assert "sets/it-s-my-A-B\n" not in project.run("git", "status", "--porcelain", "-uall")  # it is DVC's
     again = data(project, str(folder))
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
@@ -163,7 +163,7 @@ for stage in download, prepare, judges, autoencoder, ruler, train, render, evalu
 def test_coloured_letters_are_trained_and_judged_in_colour(workspace: Path, tmp_path: Path) -> None:
     files, _ = folders.files_of(write_folder(tmp_path / "letters", letters(600, size=24, coloured=True, names="AB")))
     found = folders.look(files)
-    write_tensors(Path("data/sets/letters"), found.pack(), {"classes": found.names})
+    write_tensors(Path("data/sets/letters"), found.pack(), {"noun": found.noun, "classes": found.names})
     Path("data/sets/letters.dvc").touch()
     set_params(
         workspace, data__name="letters", prepare__img_size=16, variants__cr3gan__epochs=1, evaluate__samples=1000,

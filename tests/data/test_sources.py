@@ -126,7 +126,7 @@ def test_another_published_set_has_mirrors_and_checksums_of_its_own(workspace: P
         (
             "other",
             "noun: thing",
-            "noun: input should be 'digit' or 'class', not 'thing'; classes: missing",
+            "noun: input should be 'digit', 'class' or 'kind', not 'thing'; classes: missing",
         ),
         ("other", "", "data/sets/other: the file: "),
         ("own", b"garbage", "data/sets/own cannot be taken to data/raw"),
