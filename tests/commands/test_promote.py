@@ -3,9 +3,13 @@
 import base64
 import io
 import json
+import signal
 import sqlite3
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +148,7 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
     with mlflow_process(
         *("models", "serve", "--model-uri", "models:/mnist-gan@champion", "--env-manager", "local"),
         folder=store, MLFLOW_TRACKING_URI=run_python("-m", "mnist_gan", "address", folder=store).stdout.strip(),
-    ) as (uri, _):  # fmt: skip
+    ) as (uri, server):  # fmt: skip
 
         def ask(**rows: Any) -> tuple[int, Any]:
             content = json.dumps({"dataframe_records": [{key: value} for key, of in rows.items() for value in of]})
@@ -181,3 +185,21 @@ def test_a_served_champion_answers_seeds_and_latents(store: Path, published: Pat
             status, answer = ask(**rows)
             assert status == 400
             assert message in answer["message"]
+
+        status, answer = ask(seed=list(range(10_000)))
+        assert (status, "10000 rows: 1000 are the most of a request" in answer["message"]) == (400, True)
+        whole = pictures(seed=list(range(100)))
+        with ThreadPoolExecutor(50) as pool:
+            parts = list(pool.map(lambda first: pictures(seed=[first, first + 50]), range(50)))
+        for first, part in enumerate(parts):
+            assert np.abs(part.astype(int) - whole[[first, first + 50]]).max() <= 1
+        with urllib.request.urlopen(f"{uri}/health") as response:
+            assert response.status == 200
+
+        with ThreadPoolExecutor(1) as pool:  # a stop in the middle of a request
+            asked = pool.submit(ask, seed=list(range(1000)))
+            time.sleep(0.2)
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+            with suppress(OSError):  # it is told that no answer comes
+                assert asked.result()[0] == 200

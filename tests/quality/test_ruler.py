@@ -1,10 +1,12 @@
 """The ruler is what it was made of, in full, when it is read again."""
 
+import math
 from pathlib import Path
 
 import pytest
 from conftest import read_split, run_stage
 
+from mnist_gan.data.prepared import Split
 from mnist_gan.errors import UserError
 from mnist_gan.quality import ruler
 from mnist_gan.quality.ruler import Ruler
@@ -43,3 +45,16 @@ def test_a_damaged_ruler_is_one_line(small: Path, path: Path, content: bytes) ->
     assert done.returncode == 1
     assert done.stderr.startswith("error: models/ruler cannot be read")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("tests", [30, 90])
+def test_a_ruler_of_very_few_images_gives_numbers(small: Path, tests: int) -> None:
+    """They are called too few in words; what can be shown is shown all the same."""
+    training, test = read_split(small, "train"), read_split(small, "test")
+    few = Split(training.images[: 5 * tests], training.labels[: 5 * tests])
+    made = Ruler.of(Eyes(), Split(test.images[:tests], test.labels[:tests]), few, 10_000, "")
+    assert made.samples == 5 * tests // 2
+    measured = made.measure(Eyes(), training.images[-made.samples :])
+    for group, estimates in measured.items():
+        for name, estimate in estimates.items():
+            assert all(map(math.isfinite, estimate)), (group, name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 VERSION = 3
 """Raised with every change that gives other numbers."""
@@ -166,14 +167,14 @@ def squared_distances(left: Tensor, right: Tensor, norms: Tensor) -> Tensor:
 
 
 def neighbours(features: Tensor, k: int) -> Tensor:
-    """Squared distances ``[N, k]`` of every row to its ``k`` nearest others, nearest first. ``k`` is less than N."""
-    norms = features.square().sum(dim=1)
+    """Squared distances ``[N, k]`` of every row to its ``k`` nearest others, nearest first; infinite where none is."""
+    norms, count = features.square().sum(dim=1), min(k, len(features))
     found = []
     for block, rows in zip(features.split(ROWS), torch.arange(len(features)).split(ROWS), strict=True):
         table = squared_distances(block, features, norms)
         table[torch.arange(len(rows)), rows] = torch.inf
-        found.append(table.topk(k, largest=False).values)
-    return torch.cat(found)
+        found.append(table.topk(count, largest=False).values)
+    return pad(torch.cat(found), (0, k - count), value=torch.inf)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from mnist_gan.data import images
 from mnist_gan.training import generators
 from mnist_gan.variants import Conditional
 
+MOST = 1000
+"""Images of a request, which is answered as a whole."""
+
 
 class Artist(PythonModel):
     """Draws with the generator in the model's artifact ``generator``."""
@@ -42,10 +45,12 @@ class Artist(PythonModel):
             params: MLflow's; not used.
 
         Raises:
-            MlflowException: a row has neither, or both, or its seed, latents or class are none.
+            MlflowException: a row has neither, or both, or its seed, latents or class are none; or there are too many.
         """
         if model_input.empty:  # MLflow drops the columns that the model's signature does not name
             raise MlflowException.invalid_parameter_value("give it rows with a seed, or latents")
+        if len(model_input) > MOST:
+            raise MlflowException.invalid_parameter_value(f"{len(model_input)} rows: {MOST} are the most of a request")
         rows = enumerate(model_input.to_dict("records"), start=1)
         drawn = images.generate(self.final.generator, torch.stack([self.latent(number, row) for number, row in rows]))
         pngs = [images.png(images.picture(image)) for image in drawn]
