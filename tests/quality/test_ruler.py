@@ -29,7 +29,7 @@ def test_the_floor_is_no_copy_of_what_it_is_compared_with(small: Path) -> None:
     look, images = Eyes(), read_split(small, "train").images[-1000:]
     copied = read.measure(look, images)
     for space in ("judge", "autoencoder"):
-        assert read.floor[space]["copies"] == pytest.approx(0.01, abs=0.002)  # of 512 images
+        assert read.floor[space]["copies"] == pytest.approx(0.01, abs=0.002)  # of 1,000 images
         assert 0.3 < read.floor[space]["nearest_in_training"] < 0.7  # of 1,024 training and 1,000 unseen images
         assert copied[space]["copies"].value == copied[space]["nearest_in_training"].value == 1
 

@@ -59,13 +59,16 @@ class Ruler:
     made_of: str
     """Names the frozen networks and the real images, on whatever machine."""
     samples: int
-    """Real images in a draw of the floor, and so many generated ones are measured: a distance depends on the number."""
+    """Images in a draw of the floor, and so many generated ones are compared: a distance depends on their number."""
 
     @classmethod
     def of(cls, look: Eyes, test: Split, training: Split, samples: int, made_of: str) -> "Ruler":
-        """The ruler that has these real images, for so many ``samples``, half of the training images at the most."""
+        """The ruler that has these real images, and the floor of so many ``samples``.
+
+        Draws for distances are half of the training images at the most: more would be no draws.
+        """
         random = torch.Generator().manual_seed(0)
-        samples = min(samples, len(training.images) // 2)  # more would be no draws
+        drawn_at_once = min(samples, len(training.images) // 2)
 
         def draw(count: int) -> Seen:
             # A block of MNIST's file is no draw: it is ordered by writer.
@@ -80,8 +83,8 @@ class Ruler:
             kind: Originals(trained[kind], tested[kind], near[kind].ratio.quantile(panel.TAIL)) for kind in SPACES
         }
         validation = _validation(draw(VALIDATION))
-        bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of, samples)
-        drawn = [bare.likeness(draw(samples)) for _ in range(DRAWS)]
+        bare = cls(spaces, originals, validation, seen.probabilities, test, {}, made_of, drawn_at_once)
+        drawn = [bare.likeness(draw(drawn_at_once)) for _ in range(DRAWS)]
         floor = {
             group: {
                 name: panel.of_draws(name, [draw[group][name].value for draw in drawn], len(test.classes.names))
@@ -94,9 +97,9 @@ class Ruler:
         floor["told_apart"] = fresh.told_apart(training.images[one], test.images)
         return replace(bare, floor=tabulate(floor))
 
-    def name(self, seed: int) -> str:
-        """Names this ruler with samples of this seed: numbers under another name do not compare."""
-        return sha256(f"{measures.VERSION} {self.made_of} {self.samples} {seed}".encode())[:12]
+    def name(self, samples: int, seed: int) -> str:
+        """Names this ruler with so many samples of this seed: numbers under another name do not compare."""
+        return sha256(f"{measures.VERSION} {self.made_of} {samples} {seed}".encode())[:12]
 
     def follow(self, generated: Seen) -> dict[str, float]:
         """What is followed through the training, on CHOOSING images: the distance, which chooses, by all judges."""
@@ -113,9 +116,12 @@ class Ruler:
         }
 
     def measure(self, look: Eyes, images: Tensor) -> dict[str, Measured]:
-        """All measures of uint8 images ``[N, C, H, W]``, which are in no order."""
+        """All measures of uint8 images ``[N, C, H, W]``, which are in no order.
+
+        Those that depend on how many images there are take ``samples`` of them. What one copies, all of them say.
+        """
         told = fresh.told_apart(images, self.test.images)
-        return self.compare(look(images), self.nearest(look, images)) | {"told_apart": told}
+        return self.compare(look(images[: self.samples]), self.nearest(look, images)) | {"told_apart": told}
 
     def compare(self, generated: Seen, near: Mapping[str, Nearest]) -> dict[str, Measured]:
         """All measures in the two kinds of space: what a fresh judge says is not among them."""

@@ -36,7 +36,7 @@ def main() -> None:
 
     checkpoints = list(generators.checkpoints())
     last = checkpoints[-1]
-    latents = seeded_latents(ruler.CHOOSING + real.samples, last.origin.latent_dim, options.seed)
+    latents = seeded_latents(ruler.CHOOSING + options.samples, last.origin.latent_dim, options.seed)
     choosing, reporting = latents[: ruler.CHOOSING], latents[ruler.CHOOSING :]
 
     followed: list[dict[str, float]] = []
@@ -49,13 +49,14 @@ def main() -> None:
 
     pictures = images.generate(last.generator, reporting)
     measured = real.measure(look, pictures)
-    of_best = measured if best is last else real.distances(look(images.generate(best.generator, reporting)))
+    few = reporting[: real.samples]
+    of_best = measured if best is last else real.distances(look(images.generate(best.generator, few)))
     distances = {kind: {name: of_best[kind][name] for name in panel.DISTANCES} for kind in SPACES}
 
     write_csv(Path("plots/quality.csv"), ("epoch", "step", *followed[0]), rows)
     write_json(
         Path("metrics/evaluate.json"),
-        {"ruler": real.name(options.seed), "samples": real.samples, "data": data}
+        {"ruler": real.name(options.samples, options.seed), "samples": real.samples, "data": data}
         | ruler.tabulate(measured)
         | {"floor": real.floor}
         | {"best": {"epoch": best.epoch} | ruler.tabulate(distances)},
