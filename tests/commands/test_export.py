@@ -91,7 +91,8 @@ def test_its_ten_lines_draw_without_the_project(exported: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-c", example], cwd=exported, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     drawn = exported / "drawn.png"
-    assert Image.open(drawn).size == (8 * 16, 8 * 16)
+    with Image.open(drawn) as picture:
+        assert picture.size == (8 * 16, 8 * 16)
     drawn.unlink()
 
 
