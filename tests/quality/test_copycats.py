@@ -152,7 +152,7 @@ def test_an_adversary_finds_no_crown(eyes: Eyes, train_split: Split, test_split:
     random = np.random.default_rng(0)
     best, score = dict.fromkeys(Fraud.KNOBS, 0.5), math.inf
     for number in range(TRIES):
-        knobs = dict(zip(Fraud.KNOBS, random.random(len(Fraud.KNOBS)), strict=True))
+        knobs = dict(zip(Fraud.KNOBS, random.random(len(Fraud.KNOBS)).tolist(), strict=True))
         if number % 2:
             knobs = {name: float(np.clip(best[name] + 0.1 * random.standard_normal(), 0, 1)) for name in knobs}
         quality = measured(Fraud(knobs).make(given))
