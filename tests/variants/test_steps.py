@@ -15,7 +15,7 @@ from mnist_gan.config import VARIANTS, load
 from mnist_gan.data.images import to_float
 from mnist_gan.data.prepared import Split
 from mnist_gan.variants import Conditional, Variant
-from mnist_gan.variants._small import Augmentation, penalty
+from mnist_gan.variants._small import augmented, penalty
 
 BATCH = 16
 SHAPE = (1, 32, 32)
@@ -181,12 +181,12 @@ class TestSmall:
     def test_an_augmented_image_is_moved_and_has_a_hole(self, variant: Any) -> None:
         dots = torch.zeros(500, 1, 16, 16)
         dots[:, :, 8, 8] = 1
-        seen = Augmentation()(dots)
+        seen = augmented(dots)
         places = seen.nonzero()[:, 2:]
         assert seen.sum() == len(places) > 300  # the others are in the hole
         for along in places.T:
             assert set(along.tolist()) == {6, 7, 8, 9, 10}
-        white = Augmentation()(torch.ones(500, 3, 16, 16))
+        white = augmented(torch.ones(500, 3, 16, 16))
         assert white.unique().tolist() == [0, 1]
         assert 0.1 < (white == 0).float().mean() < 0.4
         assert torch.equal(white[:, 0], white[:, 2])
@@ -197,8 +197,7 @@ class TestSmall:
 
         def seen(images: Tensor) -> Tensor:
             torch.manual_seed(1)
-            augmented: Tensor = Augmentation()(images)
-            return augmented.square().sum()
+            return augmented(images).square().sum()
 
         assert torch.autograd.gradgradcheck(seen, images)
 
@@ -206,11 +205,11 @@ class TestSmall:
     def test_few_images_are_trained_on_with_augmentation(
         self, workspace: object, train_split: Split, name: str
     ) -> None:
-        """Whoever draws looks the same: only the discriminator has another layer."""
-        plain, augmented = (engine_of(name, train_split.images[:64], options={"augment": on, "batch_size": 32})
+        """Both networks have the same weights, so that a training may go on with it from one without."""
+        plain, moved = (engine_of(name, train_split.images[:64], options={"augment": on, "batch_size": 32})
                             for on in (False, True))  # fmt: skip
-        assert plain.variant.generator.state_dict().keys() == augmented.variant.generator.state_dict().keys()
-        records = [engine.train(torch.arange(32), engine.variant.kind(0)) for engine in (plain, augmented)]
+        assert plain.variant.state_dict().keys() == moved.variant.state_dict().keys()
+        records = [engine.train(torch.arange(32), engine.variant.kind(0)) for engine in (plain, moved)]
         assert records[1].isfinite().all()
         assert not torch.equal(*records)
 

@@ -91,9 +91,8 @@ def chain(generator: nn.Module, latent_dim: int) -> list[nn.Module]:
     latents = torch.randn(TRIED, latent_dim, generator=torch.Generator().manual_seed(0))
     values = latents
     if isinstance(generator, Conditional):
-        edges = generator.edges
-        labels = (torch.special.ndtr(latents[:, :1]) > edges[1:-1]).sum(dim=1)
-        values = torch.cat([one_hot(labels, len(edges) - 1), latents[:, 1:]], dim=1)
+        chosen = one_hot(generator.labels(latents), len(generator.edges) - 1)
+        values = torch.cat([chosen, latents[:, 1:]], dim=1)
     try:
         for layer in layers:
             values = layer(values)

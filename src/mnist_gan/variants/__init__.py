@@ -107,6 +107,9 @@ class Conditional(Protocol):
     def edges(self) -> Tensor:
         """Where the classes' pieces of the normal distribution end: its shares ``[classes + 1]`` from 0 to 1."""
 
+    def labels(self, latents: Tensor) -> Tensor:
+        """Which class ``[N]`` each of ``latents`` ``[N, latent_dim]`` is of."""
+
     def of_class(self, labels: Tensor, latents: Tensor) -> Tensor:
         """``latents`` ``[N, latent_dim]`` moved to where images with ``labels`` ``[N]`` are drawn."""
 

@@ -122,29 +122,25 @@ class Generator(nn.Sequential):
         )
 
 
-class Augmentation(nn.Module):
-    """Images as the discriminator may see them, real or generated (Zhao et al. 2020, arXiv 2006.10738, section 4).
+def augmented(images: Tensor) -> Tensor:
+    """``images`` ``[N, C, H, W]`` as the discriminator may see them (Zhao et al. 2020, arXiv 2006.10738, section 4).
 
     Each is moved by up to an eighth of its side, and has a grey square of half its side. What was learned by heart does
     not help, and the generator gets its gradients through it, so that it does not learn to draw holes.
     """
+    size = images.shape[-1]
+    places = torch.arange(size, device=images.device)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to the same."""
-        size = images.shape[-1]
-        places = torch.arange(size, device=images.device)
+    def drawn(low: int, high: int) -> Tensor:
+        return torch.randint(low, high, (2, len(images), 1), device=images.device)
 
-        def drawn(low: int, high: int) -> Tensor:
-            return torch.randint(low, high, (2, len(images), 1), device=images.device)
-
-        far = size // 8
-        # Products, as indexing has no second derivative that is quick and equal each time.
-        moves = ((places[:, None] + by[..., None] == places).to(images.dtype)[:, None] for by in drawn(-far, far + 1))
-        down, right = moves
-        high, wide = ((places - middle).abs() < size // 4 for middle in drawn(0, size))
-        hole = (high[:, :, None] & wide[:, None, :])[:, None]
-        seen: Tensor = (down.mT @ images @ right) * ~hole
-        return seen
+    far = size // 8
+    # Products, as indexing has no second derivative that is quick and equal each time.
+    down, right = ((places[:, None] + by[..., None] == places).to(images.dtype)[:, None] for by in drawn(-far, far + 1))
+    high, wide = ((places - middle).abs() < size // 4 for middle in drawn(0, size))
+    hole = (high[:, :, None] & wide[:, None, :])[:, None]
+    seen: Tensor = (down.mT @ images @ right) * ~hole
+    return seen
 
 
 class Discriminator(nn.Sequential):
@@ -154,7 +150,6 @@ class Discriminator(nn.Sequential):
         channels, height, breadth = image_shape
         width = options.width
         super().__init__(
-            *([Augmentation()] if options.augment else []),
             nn.Conv2d(channels, width // 2, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width // 2, width, 4, stride=2, padding=1),
@@ -166,3 +161,9 @@ class Discriminator(nn.Sequential):
             nn.Flatten(),
             nn.Linear(2 * width * (height // 8) * (breadth // 8), outputs),
         )
+        self.augment = options.augment
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``[N, outputs]`` of images ``[N, C, H, W]``."""
+        logits: Tensor = super().forward(augmented(images) if self.augment else images)
+        return logits
