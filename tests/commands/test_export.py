@@ -108,7 +108,7 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(checkout: Path, exported:
     before = sorted(checkout.iterdir())
     for arguments, said in (
         (("dcgan 3 epochs seed 0", "--to", "my dcgan"), "my dcgan exists: give a folder that does not"),
-        (("dcgan 3 epochs seed 0", "--to", "no/where"), "no does not exist"),
+        (("dcgan 3 epochs seed 0", "--to", "no/where"), "no/where: No such file or directory"),
         (("champion", "--to", "new"), "mnist-gan has no champion: `python -m mnist_gan promote` makes one"),
         (("nothing", "--to", "new"), "no published run is named 'nothing'"),
     ):

@@ -23,7 +23,7 @@ from mnist_gan.errors import UserError
 
 
 def found_in(folder: Path, *, labelled: bool = True) -> Found:
-    files, left_out = files_of(folder)
+    files, left_out = files_of(folder, labelled=labelled)
     found = look(files, labelled=labelled)
     found.left_out = left_out
     return found
@@ -69,6 +69,29 @@ def test_images_without_classes_are_dealt_into_kinds(tmp_path: Path) -> None:
         kinds = np.array(found.labels)
         sure = sum(max(truth[kinds == kind].sum(), (~truth[kinds == kind]).sum()) for kind in range(len(counts)))
         assert sure / len(kinds) > 0.95
+
+
+def test_classes_that_do_not_count_may_lie_beside_loose_images(tmp_path: Path) -> None:
+    mixed(tmp_path)
+    assert len(found_in(tmp_path, labelled=False).images) == 40
+
+
+def test_pictures_that_all_look_alike_are_one_kind(tmp_path: Path) -> None:
+    """In 16 pixels they are equal, and nothing is warned of."""
+    for number in range(320):
+        picture = Image.new("L", (64, 64), 99)
+        picture.putpixel((number % 64, number // 64), 100)
+        picture.save(tmp_path / f"{number}.png")
+    found = found_in(tmp_path)
+    refuse(tmp_path, found)
+    found.deal()
+    assert found.classes == ["1"]
+
+
+def test_loose_images_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match="has no image that can be read"):
+        refuse(tmp_path, found_in(tmp_path))
 
 
 def test_scikit_learns_digits_of_eight_pixels(tmp_path: Path) -> None:
@@ -297,8 +320,8 @@ def a_loop(folder: Path) -> None:
     [
         (lambda folder: folder.rmdir(), "does not exist"),
         (lambda folder: (folder.rmdir(), folder.write_text("")), "is a file"),
-        (lambda _: None, "has no images, neither in folders"),
-        (no_images, "has no images, neither in folders"),
+        (lambda _: None, "has no images, in class folders or without"),
+        (no_images, "has no images, in class folders or without"),
         (one_class, "has one class, A; it takes two, or --no-labels"),
         (loose, "has 20 images; 300 different ones are the fewest"),
         (mixed, "lie beside the class folders: 0.png"),

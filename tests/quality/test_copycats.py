@@ -104,7 +104,7 @@ def test_a_gan_that_knows_its_300_images_is_seen(small_inputs: Path, tmp_path: P
 
 TRIES = 60
 IMAGES = 3000
-"""Of each try: a third of the calibration's, for three times as many tries."""
+"""Of each try: a third of the calibration's, which is enough to tell what is crowned."""
 honest = calibrate.bent(0.8, 4, calibrate.unseen)
 """Images of an honest generator about as far from real ones as the committed default's: new ones, but a little bent."""
 

@@ -77,7 +77,8 @@ def test_the_block_names_everything_that_a_person_needs(good: dict[str, float]) 
 def test_of_too_few_images_nothing_is_said_but_that(good: dict[str, float]) -> None:
     few = good | {"data/test_images": 67, "best/epoch": 4, "classes/2": 0.0}
     said = summary.block(few, "gan, seed 0: 6 epochs", 6, "gan 6 epochs seed 0 (completed)", "http://x")
-    assert "There are too few images to measure: 67 test images, where 100 are the fewest; plots/nearest.png" in said
+    assert "There are too few images to measure: 67 test images, where 100 are the fewest." in said
+    assert "plots/nearest.png" in said
     for part in ("Fréchet", "told from", "draws", "epoch 4"):
         assert part not in said.replace("draws more", "")
     note = summary.note(few, "0123")

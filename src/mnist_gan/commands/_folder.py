@@ -107,7 +107,9 @@ class Found:
         chosen = np.random.default_rng(0).permutation(learned)[:LEARNED_FROM]
         for count in range(min(KINDS, len(self.images) // OF_A_KIND), 0, -1):
             stops.check()
-            dealt = KMeans(count, n_init=1, random_state=0).fit(pixels[chosen]).predict(pixels)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # where fewer look different: fewer kinds are tried next
+                dealt = KMeans(count, n_init=1, random_state=0).fit(pixels[chosen]).predict(pixels)
             order = np.argsort(-np.bincount(dealt, minlength=count), kind="stable")
             self.classes = [f"{number:0{len(str(count))}}" for number in range(1, count + 1)]
             self.labels = np.argsort(order)[dealt].tolist()
@@ -146,10 +148,11 @@ class Found:
         }
 
 
-def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+def files_of(folder: Path, *, labelled: bool = True) -> tuple[list[tuple[str, Path]], list[str]]:
     """The images in ``folder``, each with the name of its class, in order; and the files that are none, by name.
 
-    Images that lie in no class folders have no class: an empty name.
+    Images that lie in no class folders have no class: an empty name. They may lie beside class folders only where the
+    classes do not count.
 
     Raises:
         UserError: it is not a folder of class folders, nor one of images.
@@ -187,12 +190,12 @@ def files_of(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         raise UserError(f"{here} cannot be read: {error.strerror}: {shown(str(error.filename))}") from None
     if deep:
         raise UserError(f"{here}: class folders hold folders: {some(deep)}; give each class one folder of images")
-    if loose and found:
+    if loose and found and labelled:
         beside = some(path.name for _, path in loose)
         raise UserError(f"{here}: images lie beside the class folders: {beside}; move each into one")
     if not found and not loose:
-        raise UserError(f"{here} has no images, neither in folders, one for each class, nor without")
-    return found or loose, left_out
+        raise UserError(f"{here} has no images, in class folders or without")
+    return found + loose, left_out
 
 
 def look(files: Iterable[tuple[str, Path]], *, labelled: bool = True) -> Found:
@@ -218,10 +221,10 @@ def look(files: Iterable[tuple[str, Path]], *, labelled: bool = True) -> Found:
 def refuse(folder: Path, found: Found) -> None:
     """Raise a UserError where no good data set can be made of what was ``found``."""
     here, classes = shown(str(folder)), found.classes
+    if not found.images:
+        raise UserError(f"{here} has no image that can be read")
     if found.noun == "class" and len(classes) < 2:
-        raise UserError(
-            f"{here} has {f'one class, {shown(classes[0])}' if classes else 'no class'}; it takes two, or --no-labels"
-        )
+        raise UserError(f"{here} has one class, {shown(classes[0])}; it takes two, or --no-labels")
     if len(classes) > MOST_CLASSES:
         raise UserError(f"{here} has {len(classes)} classes; {MOST_CLASSES} are the most")
     different = {image.content for image in found.images}

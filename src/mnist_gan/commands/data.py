@@ -30,9 +30,10 @@ def main() -> None:
     folder = errors.typed_in / options.folder.expanduser()
     name = options.name or folders.name_of(folder)
     path = _place(name)
-    files, left_out = folders.files_of(folder)
+    labelled = not options.no_labels
+    files, left_out = folders.files_of(folder, labelled=labelled)
     bar = tqdm(files, unit="image", dynamic_ncols=True, disable=not sys.stderr.isatty(), leave=False)
-    found = folders.look(bar, labelled=not options.no_labels)
+    found = folders.look(bar, labelled=labelled)
     found.left_out = left_out
     if found.unreadable and not options.leave_out:
         raise UserError(

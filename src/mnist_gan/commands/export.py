@@ -5,7 +5,6 @@ says what they mean. Every number is the run's own.
 """
 
 import argparse
-import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -47,17 +46,14 @@ def main() -> None:
     if folder.exists():
         raise UserError(f"{folder} exists: give a folder that does not")
     store = connect()
-    with store_failures_in_one_line():
-        run = chosen(store, options.run)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=_parent(folder)))
-        try:
-            write(run, aside)
-            aside.chmod(0o755)
-            aside.rename(folder)
-        except OSError as error:
-            raise UserError(f"cannot write {folder}: {error.strerror}") from None
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with store_failures_in_one_line():
+            run = chosen(store, options.run)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+                write(run, Path(aside, "whole"))
+                Path(aside, "whole").rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
     print(f"{run.name}, generator {run.content_hash[:12]}: {folder}")
 
 
@@ -84,18 +80,13 @@ def chosen(store: Store, name: str) -> TrackedRun:
     return holder
 
 
-def _parent(folder: Path) -> Path:
-    if not folder.parent.is_dir():
-        raise UserError(f"{folder.parent} does not exist")
-    return folder.parent
-
-
 def write(run: TrackedRun, folder: Path) -> None:
-    """Write everything to ``folder``.
+    """Make ``folder`` and write everything to it.
 
     Raises:
         UserError: the store has lost one of the run's files, or the network in ONNX is another.
     """
+    folder.mkdir()
     (folder / FINAL.name).write_bytes(run.artifact(FINAL.name))
     for name, there in KEPT.items():
         (folder / there).write_bytes(run.artifact(name))
@@ -165,6 +156,6 @@ def told(generator: nn.Module, names: Sequence[str]) -> dict[str, float]:
     """What the first number of a latent vector is for each class, by its name; nothing for one that is not told."""
     if not isinstance(generator, Conditional):
         return {}
-    edges = generator.edges.double()
-    middles = torch.special.ndtri((edges[1:] + edges[:-1]) / 2).tolist()
+    labels = torch.arange(len(names))
+    middles = generator.of_class(labels, torch.zeros(len(names), 1))[:, 0].tolist()  # of each class's piece
     return {name: round(middle, 4) for name, middle in zip(names, middles, strict=True)}

@@ -118,7 +118,7 @@ class Ruler:
     def measure(self, look: Eyes, images: Tensor) -> dict[str, Measured]:
         """All measures of uint8 images ``[N, C, H, W]``, which are in no order.
 
-        Those that depend on how many images there are take ``samples`` of them. What one copies, all of them say.
+        What depends on how many images there are takes ``samples`` of them. Whether they are copies is asked of all.
         """
         told = fresh.told_apart(images, self.test.images)
         return self.compare(look(images[: self.samples]), self.nearest(look, images)) | {"told_apart": told}

@@ -42,8 +42,7 @@ def every(quality: Quality) -> str:
 def verdict(quality: Quality) -> str:
     """What is wrong with the generator, in a sentence; empty where nothing is."""
     if few := too_few(quality):
-        said = "plots/nearest.png has its images above the training images nearest to them"
-        return f"{few[0].upper()}{few[1:]}; {said}."
+        return f"{few[0].upper()}{few[1:]}."
     if max(quality["judge/precision"], quality["autoencoder/precision"]) < NEAR_NOTHING:
         return "It has learned nothing: hardly any of its images lies near a real one."
     missing, what = missing_classes(quality), noun(quality)
@@ -78,9 +77,9 @@ def told_apart(quality: Quality) -> str:
 
 
 def measured(quality: Quality, epochs: int) -> list[str]:
-    """What the ruler says of a training of so many ``epochs``: nothing where real images are too few."""
+    """What the ruler says of a training of so many ``epochs``; where real images are too few, what is left to see."""
     if too_few(quality):
-        return []
+        return ["compare            plots/nearest.png: its images above the training images nearest to them"]
     best = quality["best/epoch"]
     return [
         f"Fréchet distance   {distances(quality)}",
