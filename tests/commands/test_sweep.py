@@ -1,10 +1,12 @@
 """A sweep decides what to do before it does it."""
 
 import re
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import copy_store, run_python, uri_of
+from conftest import copy_store, run_python, start, uri_of
 from mlflow import MlflowClient
 
 from mnist_gan.commands.sweep import Trial, decide, outlook
@@ -49,6 +51,37 @@ def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
     )
     assert trials[0].name.startswith("gan-5-seed0-")
     assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
+
+
+BEGUN = """
+import subprocess
+import time
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.commands.sweep import alone_here
+def work():
+    with alone_here():
+        print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+        {then}
+run_as_program(work)
+"""
+
+
+def test_what_a_sweep_began_ends_with_it_or_when_the_next_begins(workspace: Path) -> None:
+    whole = run_python("-c", BEGUN.format(then="pass"), folder=workspace)
+    assert not psutil.pid_exists(int(whole.stdout))
+
+    killed = start("-c", BEGUN.format(then="time.sleep(600)"), folder=workspace)
+    while not killed.output()[0]:
+        time.sleep(0.1)
+    left = int(killed.output()[0])
+    second = run_python("-c", BEGUN.format(then="pass"), folder=workspace)
+    assert second.stderr == "error: another sweep is at work in this checkout: wait for its end, or stop it\n"
+    assert psutil.pid_exists(left)
+    killed.kill()
+    killed.wait()
+    assert psutil.pid_exists(left)
+    assert run_python("-c", BEGUN.format(then="pass"), folder=workspace).returncode == 0
+    assert not psutil.pid_exists(left)
 
 
 @pytest.mark.parametrize(("name", "sign"), [("w#x?y", "#"), ("Übung", "Ü")])

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import artifact, imported, paste, set_params, uri_of
+from dvc.repo import Repo
 from mlflow import MlflowClient
 from project import SQUARES, Project
 from ruamel.yaml import YAML
@@ -254,21 +255,57 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_by_another_program_goes_on(project: Project) -> None:
-    """Ctrl-C reaches DVC and its workers as well; a signal to the sweep alone leaves them at work."""
-    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=8", "--seeds", "8")
-    known = {run.info.run_id for run in project.runs()}
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
+def test_a_sweep_that_another_program_stops_goes_on(project: Project, stop: signal.Signals) -> None:
+    """Ctrl-C reaches DVC and its workers as well. This one ignores it, as what a script starts in the background."""
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "gan=8", "--seeds", str(stop.value))
+    known, states = {run.info.run_id for run in project.runs()}, set(project.folder.glob(".unfinished/*/state*"))
     process = subprocess.Popen(
-        sweep, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    while not list(project.folder.glob(".unfinished/*/state.safetensors")):
+        ["bash", "-c", f"trap '' INT; exec {shlex.join(sweep)}"],
+        cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while not set(project.folder.glob(".unfinished/*/state.safetensors")) - states:
         assert process.poll() is None
         time.sleep(0.1)
-    process.terminate()
-    assert process.wait() == 130
+    second = subprocess.run(sweep, cwd=project.folder, env=project.environment, capture_output=True, text=True)
+    assert second.stderr == "error: another sweep is at work in this checkout: wait for its end, or stop it\n"
+    process.send_signal(stop)
+    assert process.wait() == (130 if stop == signal.SIGTERM else -stop)
+    assert (queue_of(project) == []) == (stop == signal.SIGTERM)
     project.run(*sweep)
+    assert queue_of(project) == []
     new = [run for run in project.runs() if run.info.run_id not in known]
     assert [run.info.status for run in new] == ["FINISHED"]
+
+
+def queue_of(project: Project) -> list[str]:
+    """The processes of DVC's queue."""
+    every = psutil.process_iter(["cmdline", "cwd"])
+    mine = [process.info for process in every if (process.info["cwd"] or "").startswith(str(project.folder))]
+    return [shlex.join(info["cmdline"]) for info in mine if {"queue-worker", "--run-all"} & set(info["cmdline"] or ())]
+
+
+def test_what_is_in_the_way_of_the_queue_is_said(project: Project) -> None:
+    ask = "from mnist_gan.__main__ import run_as_program\nfrom mnist_gan.commands import sweep\nrun_as_program({})"
+
+    def said(call: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", ask.format(call)],
+            cwd=project.folder, env=project.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 1
+        return done.stderr
+
+    project.run("dvc", "exp", "run", "--queue", "--name", "waits", "-S", "train.seed=9")
+    (message,) = project.folder.glob(".dvc/tmp/exps/celery/broker/in/*.msg")
+    with Repo(str(project.folder)).lock:
+        words = said('lambda: sweep.dvc("exp", "remove", "--queue")')
+    assert words.startswith("error: DVC is at work in this checkout: wait for its end, or end it")
+    message.write_text("{")
+    words = said("sweep.experiments")
+    assert words.startswith("error: dvc exp show --json: unexpected error - Expecting")
+    assert paste(words, project.folder) == "rm -r .dvc/tmp/exps"
+    assert "waits" not in project.run("dvc", "exp", "show", "--json")
 
 
 @pytest.mark.slow

@@ -7,17 +7,18 @@ experiment of the queue.
 import argparse
 import json
 import math
-import signal
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Container, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
+from filelock import FileLock, Timeout
 
 from mnist_gan import config, pipeline
 from mnist_gan.commands._cluster import Cluster, connected
@@ -43,6 +44,12 @@ DEATHS = 2
 """So often the queue's worker may die with no training finished in between, before the trainings count as failed."""
 WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
+MARK = "MNIST_GAN_SWEEP"
+"""In the environment of every process that a sweep begins."""
+QUEUE = Path(".dvc/tmp/exps")
+"""Of DVC: what waits, runs and has failed. What has succeeded is in git."""
+PATIENCE_S = 20
+"""So long may a training take to stop."""
 
 
 def main() -> None:
@@ -261,14 +268,54 @@ def train_here(jobs: int, trials: Sequence[Trial], store: Store) -> dict[str, st
     if refused := [sign for sign in str(Path.cwd()) if sign in "?#%" or not sign.isascii()]:
         raise UserError(f"DVC's queue does not work in a folder with {refused[0]} in its path: rename {Path.cwd()}")
     deaths, before = 0, len(trials)
-    while True:
-        plan = decide(trials, finished(store), settled_experiments())
-        deaths, before = (deaths if len(plan.missing) == before else 0), len(plan.missing)
-        act(plan)
-        if not plan.missing or run_queue(jobs) or deaths == DEATHS:
-            return {trial.name: f"{command('dvc', 'queue', 'logs', trial.name)} says why" for trial in trials}
-        deaths += 1
-        print("the queue's worker died: the next one goes on", flush=True)
+    with alone_here():
+        while True:
+            plan = decide(trials, finished(store), settled_experiments())
+            deaths, before = (deaths if len(plan.missing) == before else 0), len(plan.missing)
+            act(plan)
+            if not plan.missing or run_queue(jobs) or deaths == DEATHS:
+                return {trial.name: f"{command('dvc', 'queue', 'logs', trial.name)} says why" for trial in trials}
+            deaths += 1
+            print("the queue's worker died: the next one goes on", flush=True)
+
+
+@contextmanager
+def alone_here() -> Iterator[None]:
+    """Be this checkout's only sweep: what a sweep began ends with it, or, if it was killed, when the next one begins.
+
+    Else DVC's workers would go on without it, with DVC's lock. The trainings go on from their last state.
+
+    Raises:
+        UserError: another sweep is at work.
+    """
+    lock = FileLock(".dvc/tmp/sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError("another sweep is at work in this checkout: wait for its end, or stop it") from None
+    os.environ[MARK] = "1"
+    with lock:
+        end_processes()
+        try:
+            yield
+        finally:
+            end_processes()
+
+
+def end_processes() -> None:
+    """End what sweeps began in this checkout: DVC's queue, its workers and their trainings."""
+    begun = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # gone, or somebody else's
+            if MARK in process.environ() and Path(process.cwd()).is_relative_to(Path.cwd()):
+                begun.append(process)
+    for process in begun:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(begun, PATIENCE_S)
+    for process in stubborn:
+        process.kill()
+    psutil.wait_procs(stubborn, PATIENCE_S)
 
 
 def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
@@ -346,20 +393,16 @@ def run_queue(jobs: int) -> bool:
     """
     runner = subprocess.Popen([sys.executable, "-m", "dvc", "exp", "run", "--run-all", "--jobs", str(jobs)])
     seen = time.monotonic()
-    try:
-        while runner.poll() is None and time.monotonic() - seen < WORKER_S:
-            with suppress(subprocess.TimeoutExpired):
-                runner.wait(5)
-            if has_worker():
-                seen = time.monotonic()
-        return runner.poll() is not None
-    finally:
-        # A killed one would leave DVC's lock to the workers, which have it from their parent, until they end.
-        runner.send_signal(signal.SIGINT)
+    while runner.poll() is None:
         with suppress(subprocess.TimeoutExpired):
-            runner.wait(10)
-        runner.kill()
-        runner.wait()
+            runner.wait(5)
+        if has_worker():
+            seen = time.monotonic()
+        elif time.monotonic() - seen > WORKER_S:
+            end_processes()
+            runner.wait()
+            return False
+    return True
 
 
 def has_worker() -> bool:
@@ -371,8 +414,26 @@ def has_worker() -> bool:
 
 
 def dvc(*arguments: str) -> str:
-    """What ``dvc`` prints; raises UserError with its complaint where it fails."""
+    """What ``dvc`` prints; raises UserError with its complaint where it fails, and with what is in its way."""
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"dvc {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout
+    if done.returncode == 0:
+        return done.stdout
+    complaint = next((line for line in done.stderr.splitlines() if line.startswith("ERROR: ")), "no word of an error")
+    said = f"dvc {' '.join(arguments)}: {complaint.removeprefix('ERROR: ')}"
+    if "acquire lock" in said:
+        said = "; ".join(["DVC is at work in this checkout: wait for its end, or end it", *at_work()])
+    elif "unexpected error" in said and QUEUE.exists():
+        said += f"; if that is DVC's queue, {command('rm', '-r', QUEUE)} begins it anew, and no result is lost"
+    raise UserError(said)
+
+
+def at_work() -> list[str]:
+    """The processes of DVC in this checkout."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
+        words = process.info["cmdline"] or ()
+        programs = [Path(word).name for word in words[:3]]
+        if "dvc" in programs and process.info["cwd"] == str(Path.cwd()):
+            typed = command("dvc", *words[programs.index("dvc") + 1 :])
+            found.append(f"{typed} is process {process.info['pid']}")
+    return found
