@@ -14,8 +14,15 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-LIBRARIES = ["torch", "torch._dynamo", "mlflow.pytorch", "mlflow.store.db.utils", "mlflow.tracking"]
-"""What the server of processes imports, once: nothing of the project. Torch's optimizers import ``torch._dynamo``."""
+LIBRARIES = [
+    *("torch", "torch._dynamo", "torch._inductor.codecache", "torch.export._trace", "scipy.special", "PIL.Image"),
+    *("mlflow.pytorch", "mlflow.pyfunc.model", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking"),
+    *("mlflow.system_metrics.system_metrics_monitor", "jinja2", "joblib", "ruamel.yaml"),
+]
+"""What the server of processes imports, once: nothing of the project.
+
+Torch's optimizers import its compiler, ``torch._dynamo``; what MLflow saves a model with imports ``torch.export``.
+"""
 
 
 def _server() -> ForkServerContext:

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from mnist_gan import config
 from mnist_gan.config import VARIANTS
-from mnist_gan.data.prepared import digest, read_prepared
+from mnist_gan.data.prepared import Split, digest, read_prepared, write_prepared
 from mnist_gan.errors import UserError
 from mnist_gan.training import generators, unfinished
 from mnist_gan.training.generators import Origin
@@ -173,3 +173,14 @@ def test_a_training_opens_with_what_it_runs_on(small: Path) -> None:
     opening = done.stderr.splitlines()[0]
     assert re.match(r"r3gan on .+, float32 \(as train\.precision says\), 1 thread: 32 steps in 2 epochs", opening)
     assert opening.endswith("; that is few: 235 epochs make 3,752")
+
+
+@pytest.mark.parametrize(("augment", "said"), [(False, True), (True, False)])
+def test_few_images_are_said_to_be_learned_by_heart(small: Path, augment: bool, said: bool) -> None:
+    split = read_prepared("train")
+    write_prepared("train", Split(split.images[:300].clone(), split.labels[:300].clone()))
+    set_params(small, train__variant="r3gan", variants__r3gan__augment=augment)
+    done = run_stage("train", small)
+    assert done.returncode == 0, done.stderr
+    end = "; so few images are learned by heart, less with variants.r3gan.augment: true"
+    assert done.stderr.splitlines()[0].endswith(end) == said

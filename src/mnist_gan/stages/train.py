@@ -19,6 +19,8 @@ from mnist_gan.training.unfinished import Unfinished
 
 USUAL_STEPS = 3752
 """Of the default on MNIST."""
+BY_HEART = 1000
+"""Training images of which fewer are learned by heart: docs/own-images.md."""
 
 
 def main() -> None:
@@ -94,9 +96,13 @@ def opening(engine: Engine, origin: Origin, done: int) -> str:
     going_on = f", going on after step {done:,}" if done else ""
     epochs = -(-USUAL_STEPS // engine.epoch_steps)
     few = f"; that is few: {epochs} epochs make {USUAL_STEPS:,}" if engine.total_steps < USUAL_STEPS / 2 else ""
+    known = len(engine.images) < BY_HEART and origin.options.get("augment") is False
+    by_heart = (
+        f"; so few images are learned by heart, less with variants.{origin.variant}.augment: true" if known else ""
+    )
     return (
         f"{origin.variant} on {here['device']}, {here['precision']} ({engine.hardware.reason}){which}: "
-        f"{steps}{going_on}{few}"
+        f"{steps}{going_on}{few}{by_heart}"
     )
 
 
