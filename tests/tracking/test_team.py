@@ -180,3 +180,32 @@ def test_two_workers_at_one_queue_lose_and_double_nothing(team: Server, small_in
     new = [run for run in published(team) if run.info.run_id not in before]
     assert sorted(int(run.data.params["train.seed"]) for run in new) == list(range(100, 120))
     assert {run.info.status for run in new} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_twenty_results_at_once_are_twenty_whole_runs(team: Server, small_inputs: Path, tmp_path: Path) -> None:
+    """Twenty trainings that are followed live, and twenty ``publish`` after them, all at one time."""
+    known = {run.info.run_id for run in published(team)}
+    processes = []
+    for seed in range(200, 220):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        make_checkout(folder)
+        make_small(small_inputs, folder)
+        set_params(folder, train__seed=seed, variants__gan__epochs=1)
+        processes.append(start("-c", RESULT, folder=folder, OMP_NUM_THREADS="1", **as_user(team, "ada")))
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    new = [run for run in published(team) if run.info.run_id not in known]
+    assert sorted(int(run.data.params["train.seed"]) for run in new) == list(range(200, 220))
+    assert {run.info.status for run in new} == {"FINISHED"}
+    client = MlflowClient(team.uri)
+    for run in new:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss_g")]
+        assert steps == list(range(1, 17))
+        measures = json.loads((tmp_path / run.data.params["train.seed"] / "metrics/evaluate.json").read_text())
+        assert run.data.metrics["judge/frechet_distance"] == measures["judge"]["frechet_distance"]
+        assert {"classes.png", "samples.png"} <= {
+            Path(file.path).name for file in client.list_artifacts(run.info.run_id, "plots")
+        }

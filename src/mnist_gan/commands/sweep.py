@@ -288,13 +288,12 @@ def alone_here() -> Iterator[None]:
     Raises:
         UserError: another sweep is at work.
     """
-    lock = FileLock(".dvc/tmp/sweep.lock")
     try:
-        lock.acquire(timeout=0)
+        alone = FileLock(".dvc/tmp/sweep.lock").acquire(timeout=0)
     except Timeout:
         raise UserError("another sweep is at work in this checkout: wait for its end, or stop it") from None
     os.environ[MARK] = "1"
-    with lock:
+    with alone:
         end_processes()
         try:
             yield
