@@ -331,6 +331,12 @@ def published(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return made_once(published, tmp_path_factory)
 
 
+def free_port() -> int:
+    """Of loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def mlflow_process(
     *command: str,
@@ -338,14 +344,17 @@ def mlflow_process(
     health: str = "/health",
     program: str = "mlflow",
     log: str = os.devnull,
+    port: str = "",
     **environment: str,
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The URI and process of ``program *command`` on a free port of loopback, once it answers; it prints to ``log``."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    """The URI and process of ``program *command`` on loopback, once it answers; it prints to ``log``.
+
+    ``port``: a free one where none is given.
+    """
+    port = port or str(free_port())
     with Path(log).open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", program, *command, "--port", str(port)],
+            [sys.executable, "-m", program, *command, "--port", port],
             cwd=folder,
             env=os.environ
             | {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -1,21 +1,35 @@
 """A team's server without containers: PostgreSQL, and MLflow with basic authentication and proxied artifacts.
 
-``python tests/server.py FOLDER`` runs one on loopback until Ctrl-C.
+``python tests/server.py FOLDER`` runs one on loopback until Ctrl-C. With ``--kill-every SECONDS`` PostgreSQL and MLflow
+are killed in turn, and started again.
 """
 
+import argparse
+import itertools
 import os
 import secrets
 import shutil
-import socket
+import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import mlflow_process
+from conftest import free_port, mlflow_process
+
+
+@dataclass
+class Database:
+    """A PostgreSQL database."""
+
+    uri: str
+    """Without the password."""
+    password: str
+    restart: Callable[[], None]
+    """Kill it, and start it again."""
 
 
 @dataclass
@@ -27,6 +41,9 @@ class Server:
     password: str
     process: "subprocess.Popen[bytes]"
     """MLflow's."""
+    database: Database
+    restart: Callable[[], None]
+    """Kill MLflow, and start it again."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,14 +60,9 @@ def programs() -> Path | None:
     return found[-1] if found else None
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @contextmanager
-def database(folder: Path) -> Iterator[tuple[str, str]]:
-    """The URI of an empty PostgreSQL database on loopback, without its password, and that password."""
+def database(folder: Path) -> Iterator[Database]:
+    """An empty one on loopback."""
     bin_folder, password, port = programs(), secrets.token_urlsafe(), free_port()
     assert bin_folder, "PostgreSQL is not installed"
     folder.mkdir()
@@ -72,36 +84,60 @@ def database(folder: Path) -> Iterator[tuple[str, str]]:
     data = str(folder / "data")
     run("initdb", "--pgdata", data, "--username=mlflow", f"--pwfile={folder}/password", "--auth=scram-sha-256")
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "start", "--wait", "--pgdata", data, "--log", str(folder / "log"), "--options", options)
-    try:
-        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres", password
-    finally:
+
+    def begin() -> None:
+        run("pg_ctl", "start", "--wait", "--pgdata", data, "--log", str(folder / "log"), "--options", options)
+
+    def kill() -> None:
         run("pg_ctl", "stop", "--pgdata", data, "--mode=immediate")
+
+    def restart() -> None:
+        kill()
+        begin()
+
+    begin()
+    try:
+        yield Database(f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres", password, restart)
+    finally:
+        kill()
 
 
 @contextmanager
 def team_server(folder: Path) -> Iterator[Server]:
     """A server whose database and artifacts lie in ``folder``."""
     folder.mkdir(exist_ok=True)
-    with database(folder / "postgres") as (uri, database_password):
+    with database(folder / "postgres") as store, ExitStack() as processes:
         settings = folder / "auth.ini"
         settings.write_text(
-            f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {uri}\n"
+            f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {store.uri}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
             "grant_default_workspace_access = true\nauth_cache_ttl_seconds = 60\n"
         )
-        password = secrets.token_urlsafe()
-        with mlflow_process(
-            *("server", "--app-name", "basic-auth", "--workers", "2", "--backend-store-uri", uri),
-            *("--artifacts-destination", str(folder / "artifacts")),
-            folder=folder,
-            PGPASSWORD=database_password,
-            MLFLOW_AUTH_CONFIG_PATH=str(settings),
-            MLFLOW_AUTH_ADMIN_USERNAME="admin",
-            MLFLOW_AUTH_ADMIN_PASSWORD=password,
-            MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(),
-        ) as (address, process):
-            yield Server(address, "admin", password, process)
+        password, key, port = secrets.token_urlsafe(), secrets.token_urlsafe(), str(free_port())
+
+        def begin() -> tuple[str, "subprocess.Popen[bytes]"]:
+            return processes.enter_context(
+                mlflow_process(
+                    *("server", "--app-name", "basic-auth", "--workers", "2", "--backend-store-uri", store.uri),
+                    *("--artifacts-destination", str(folder / "artifacts")),
+                    folder=folder,
+                    port=port,
+                    PGPASSWORD=store.password,
+                    MLFLOW_AUTH_CONFIG_PATH=str(settings),
+                    MLFLOW_AUTH_ADMIN_USERNAME="admin",
+                    MLFLOW_AUTH_ADMIN_PASSWORD=password,
+                    MLFLOW_FLASK_SERVER_SECRET_KEY=key,
+                )
+            )
+
+        def restart() -> None:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+            _, server.process = begin()
+
+        address, process = begin()
+        server = Server(address, "admin", password, process, store, restart)
+        yield server
 
 
 @contextmanager
@@ -116,7 +152,20 @@ def used_by_admin(folder: Path) -> Iterator[Server]:
         yield server
 
 
+def main() -> None:
+    """Print the environment that enters the server, and run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of the database and the artifacts")
+    parser.add_argument("--kill-every", type=float, metavar="SECONDS", help="default: never")
+    chosen = parser.parse_args()
+    with team_server(chosen.folder.resolve()) as server:
+        print(*(f"export {name}={value}" for name, value in server.environment.items()), sep="\n", flush=True)
+        if not chosen.kill_every:
+            signal.pause()
+        for kill in itertools.cycle((server.database.restart, server.restart)):
+            time.sleep(chosen.kill_every)
+            kill()
+
+
 if __name__ == "__main__":
-    with team_server(Path(sys.argv[1]).resolve()) as running:
-        print(*(f"export {name}={value}" for name, value in running.environment.items()), sep="\n", flush=True)
-        running.process.wait()
+    main()

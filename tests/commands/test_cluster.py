@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import paste, run_python, set_params
+from conftest import free_port, paste, run_python, set_params
 from mlflow import MlflowClient
 from pictures import letters, write_folder
 from project import Project
-from server import Server, free_port, used_by_admin
+from server import Server, used_by_admin
 
 from mnist_gan.commands._cluster import CHECKOUT, Work, bundle, run, working_tree
 from mnist_gan.errors import UserError
