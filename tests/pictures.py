@@ -1,10 +1,10 @@
 """Folders of images as people have them: letters of many fonts, on coloured ground if asked; views of hills.
 
-``python tests/pictures.py FOLDER COUNT`` writes so many, those of docs/own-images.md.
+``python tests/pictures.py FOLDER COUNT`` writes so many letters, with ``--views`` views: those of docs/own-images.md.
 """
 
+import argparse
 import string
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -69,4 +69,10 @@ def write_folder(folder: Path, images: Iterable[tuple[str, Image.Image]], first:
 
 
 if __name__ == "__main__":
-    write_folder(Path(sys.argv[1]), letters(int(sys.argv[2])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--views", action="store_true", help="in place of letters")
+    chosen = parser.parse_args()
+    drawn = (("", view) for view in views(chosen.count)) if chosen.views else letters(chosen.count)
+    write_folder(chosen.folder, drawn)
