@@ -160,7 +160,7 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
 
 
 def test_another_variant_or_a_damaged_state_does_not_stand_in_the_way(small: Path) -> None:
-    set_params(small, variants__gan__epochs=400)
+    set_params(small, train__precision="float32", variants__gan__epochs=400)
     folder = interrupt(small)
     set_params(small, train__variant="r3gan", variants__r3gan__epochs=1)
     done = run_stage("train", small)

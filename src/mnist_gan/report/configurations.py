@@ -38,7 +38,8 @@ def differing(runs: Sequence[TrackedRun]) -> list[str]:
 def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     """Runs by configuration, each under a label of what sets it apart from the others.
 
-    A label names the variant, the epochs, and the parameters and code that differ between runs of one variant.
+    A label names the variant, the epochs, and the parameters, environment and code that differ between runs of one
+    variant: variants may differ in precision by themselves.
     Trainings that went on from another's end (``init_from``) are apart from those from the start: that of another seed
     is no draw of its own. Of several runs of one seed the last in ``runs`` counts: they are no further evidence.
     """
@@ -48,7 +49,11 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     of_one_variant = {name for of_variant in by_variant.values() for name in differing(of_variant)}
     codes = {variant: {run.tags.get("code", "") for run in of_variant} for variant, of_variant in by_variant.items()}
     names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
-    tags = [tag for tag in ENVIRONMENT if len({run.tags.get(tag) for run in runs}) > 1]
+    tags = [
+        tag
+        for tag in ENVIRONMENT
+        if any(len({run.tags.get(tag) for run in of_variant}) > 1 for of_variant in by_variant.values())
+    ]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
         given = [name for name in names if name in run.params and (name != "train.init_from" or run.start)]
