@@ -17,7 +17,7 @@ from pathlib import Path
 
 import step
 import torch
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from mnist_gan import config, variants

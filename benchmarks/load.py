@@ -52,7 +52,8 @@ def main() -> None:
 
 def measured(count: int, seconds: float) -> list[str]:
     """The cells of a row."""
-    over, waits = threading.Event(), []
+    over = threading.Event()
+    waits: list[float] = []
     looking = threading.Thread(target=look, args=(over, waits))
     # Forked, as a hundred programs that import torch and MLflow would need 50 GB.
     with multiprocessing.get_context("fork").Pool(-(-count // THREADS)) as pool:

@@ -88,13 +88,12 @@ def train(options: Mapping[str, Any], seed: int, split: Split) -> Trained:
     evaluate, real = config.load().evaluate, ruler.read()
     generator = engine.variant.drawn.eval().cpu()
     latents = seeded_latents(CHOOSING + evaluate.samples, engine.variant.latent_dim, evaluate.seed)[CHOOSING:]
-    look, pictures = Eyes(), generate(generator, latents)
-    measured = real.measure(look(pictures), look.centred(pictures))
+    measured = real.measure(Eyes(), generate(generator, latents))
     spaces = {space: measured[space] for space in SPACES}
     judge, autoencoder = (found["frechet_distance"].value for found in spaces.values())
     kinds = itertools.product(SPACES, ("recall", "coverage"))
     variety = [measured[space][name].value / real.floor[space][name] for space, name in kinds]
-    wanted = class_shares(real.probabilities)
+    wanted = class_shares(real.probabilities, real.test.classes.names)
     shares = [abs(share.value / wanted[digit].value - 1) for digit, share in measured["classes"].items()]
     copies = max(found["copies"].value for found in spaces.values())
     return Trained(seconds, judge, autoencoder, min(variety), max(shares), copies)

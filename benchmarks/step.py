@@ -27,7 +27,7 @@ from mnist_gan.training.kernels import product as onednn_product
 from mnist_gan.variants import Options
 
 
-@register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
+@register_flop_formula(torch.ops.mkldnn._linear_pointwise)
 def linear_flop(inputs: list[int], weight: list[int], *_: object, **__: object) -> int:
     """Floating-point operations of oneDNN's product, which torch does not count; shapes ``[N, K]`` and ``[M, K]``."""
     return 2 * inputs[0] * inputs[1] * weight[0]
@@ -38,13 +38,13 @@ def article_steps(shared: TrainConfig, options: Options) -> Iterator[None]:
     from torchvision.datasets import MNIST
     from torchvision.transforms import Compose, Normalize, Resize, ToTensor
 
-    class Raw(MNIST):
+    class Raw(MNIST):  # type: ignore[misc]  # torchvision has no types
         raw_folder = "data/raw"
 
     device = hardware.choose(shared.device, shared.precision).device
     size = config.load().prepare.img_size
     transform = Compose([Resize(size), ToTensor(), Normalize([0.5], [0.5])])
-    loader = torch.utils.data.DataLoader(
+    loader: torch.utils.data.DataLoader[tuple[torch.Tensor, int]] = torch.utils.data.DataLoader(
         Raw("data", transform=transform), batch_size=options.batch_size, shuffle=True, drop_last=True
     )
     networks = variants.build(shared.variant, options, shared.latent_dim, (1, size, size)).to(device)
@@ -120,7 +120,7 @@ def flop_of_a_step(shared: TrainConfig, options: Options) -> float:
     engine = Engine(shared, options, read_prepared("train"))
     with FlopCounterMode(display=False) as counter:
         engine.train(engine.order[: options.batch_size], engine.variant.kind(0))
-    return counter.get_total_flops()
+    return float(counter.get_total_flops())
 
 
 def matrix_rate(here: Hardware) -> float:

@@ -126,8 +126,9 @@ def served(database: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     words = ("mlflow", "server", "--port", str(port), "--workers", "1", "--backend-store-uri", database_uri(database))
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-m", *words], env=environment, **quiet)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     uri = f"http://127.0.0.1:{port}"
     try:
         while True:

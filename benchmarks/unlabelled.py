@@ -88,12 +88,12 @@ def dealt(train: Split, test: Split) -> tuple[Split, Split, float]:
 
     groups = KMeans(KINDS, n_init=1, random_state=0).fit(small(train.images).numpy())
     kinds = Classes("kind", tuple(f"{number:02}" for number in range(1, KINDS + 1)))
-    splits = [
+    known, unknown = (
         Split(split.images, torch.from_numpy(groups.predict(small(split.images).numpy())).byte(), kinds)
         for split in (train, test)
-    ]
-    commonest = sum(int(train.labels[splits[0].labels == kind].bincount().max()) for kind in range(KINDS))
-    return *splits, commonest / len(train.labels)
+    )
+    commonest = sum(int(train.labels[known.labels == kind].bincount().max()) for kind in range(KINDS))
+    return known, unknown, commonest / len(train.labels)
 
 
 def taught(seed: int, epochs: int, split: Split) -> Judge:

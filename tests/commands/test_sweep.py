@@ -60,7 +60,9 @@ from mnist_gan.__main__ import run_as_program
 from mnist_gan.commands.sweep import alone_here
 def work():
     with alone_here():
-        print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+        # Its own word for it: the kernel shows a program's environment a moment after it has begun.
+        begun = subprocess.Popen(["sh", "-c", "echo $$; sleep 600"], stdout=subprocess.PIPE, text=True)
+        print(begun.stdout.readline(), end="", flush=True)
         {then}
 run_as_program(work)
 """

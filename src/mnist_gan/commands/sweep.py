@@ -303,18 +303,24 @@ def alone_here() -> Iterator[None]:
 
 def end_processes() -> None:
     """End what sweeps began in this checkout: DVC's queue, its workers and their trainings."""
+    while begun := at_work_here():  # once more, as one of them may just have begun another
+        for process in begun:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, stubborn = psutil.wait_procs(begun, PATIENCE_S)
+        for process in stubborn:
+            process.kill()
+        psutil.wait_procs(stubborn, PATIENCE_S)
+
+
+def at_work_here() -> list[psutil.Process]:
+    """The processes that sweeps began in this checkout."""
     begun = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # gone, or somebody else's
             if MARK in process.environ() and Path(process.cwd()).is_relative_to(Path.cwd()):
                 begun.append(process)
-    for process in begun:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(begun, PATIENCE_S)
-    for process in stubborn:
-        process.kill()
-    psutil.wait_procs(stubborn, PATIENCE_S)
+    return begun
 
 
 def workers_for(store: Store, options: argparse.Namespace) -> Cluster:

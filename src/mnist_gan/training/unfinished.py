@@ -30,7 +30,7 @@ from mnist_gan.files import read_tensors, root, sha256, write_json, write_tensor
 if TYPE_CHECKING:
     from torch import Tensor
 
-INTERVAL_S = 30
+INTERVAL_S: float = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
 ENVIRONMENT = ("device", "threads", "precision", "torch")
 """The inputs that are neither a parameter nor a file; on a GPU there are no threads."""
