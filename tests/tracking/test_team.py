@@ -228,7 +228,7 @@ def begin_result(where: Path, small_inputs: Path, seed: int, epochs: int, **envi
     folder.mkdir()
     make_checkout(folder)
     make_small(small_inputs, folder)
-    set_params(folder, train__seed=seed, variants__gan__epochs=epochs)
+    set_params(folder, train__seed=seed, train__checkpoints=1, variants__gan__epochs=epochs)
     return start("-c", RESULT, folder=folder, OMP_NUM_THREADS="1", **environment)
 
 
