@@ -303,7 +303,7 @@ def alone_here() -> Iterator[None]:
 
 def end_processes() -> None:
     """End what sweeps began in this checkout: DVC's queue, its workers and their trainings."""
-    while begun := at_work_here():  # once more, as one of them may just have begun another
+    while begun := begun_by_sweeps():  # once more, as one of them may just have begun another
         for process in begun:
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
@@ -313,8 +313,8 @@ def end_processes() -> None:
         psutil.wait_procs(stubborn, PATIENCE_S)
 
 
-def at_work_here() -> list[psutil.Process]:
-    """The processes that sweeps began in this checkout."""
+def begun_by_sweeps() -> list[psutil.Process]:
+    """The processes that sweeps began in this checkout and that are at work."""
     begun = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # gone, or somebody else's
@@ -426,14 +426,14 @@ def dvc(*arguments: str) -> str:
     complaint = next((line for line in done.stderr.splitlines() if line.startswith("ERROR: ")), "no word of an error")
     said = f"dvc {' '.join(arguments)}: {complaint.removeprefix('ERROR: ')}"
     if "acquire lock" in said:
-        said = "; ".join(["DVC is at work in this checkout: wait for its end, or end it", *at_work()])
+        said = "; ".join(["DVC is at work in this checkout: wait for its end, or end it", *dvc_processes()])
     elif "unexpected error" in said and QUEUE.exists():
         said += f"; if that is DVC's queue, {command('rm', '-r', QUEUE)} begins it anew, and no result is lost"
     raise UserError(said)
 
 
-def at_work() -> list[str]:
-    """The processes of DVC in this checkout."""
+def dvc_processes() -> list[str]:
+    """The programs of DVC that run in this checkout, in words."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
         words = process.info["cmdline"] or ()
