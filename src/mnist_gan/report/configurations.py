@@ -50,9 +50,7 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
     codes = {variant: {run.tags.get("code", "") for run in of_variant} for variant, of_variant in by_variant.items()}
     names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
     tags = [
-        tag
-        for tag in ENVIRONMENT
-        if any(len({run.tags.get(tag) for run in of_variant}) > 1 for of_variant in by_variant.values())
+        tag for tag in ENVIRONMENT if any(len({run.tags.get(tag) for run in each}) > 1 for each in by_variant.values())
     ]
     groups: dict[str, dict[str, TrackedRun]] = {}
     for run in runs:
