@@ -14,7 +14,7 @@ def test_it_is_torchs_class_to_the_bit() -> None:
     torch.manual_seed(0)
     network, other = (nn.Sequential(nn.Linear(5, 3), nn.Linear(2, 2)) for _ in range(2))
     other.load_state_dict(network.state_dict())
-    ours = Adam(network, lr := torch.tensor(0.01), (0.5, 0.999))
+    ours = Adam(network.parameters(), lr := torch.tensor(0.01), (0.5, 0.999))
     theirs = torch.optim.Adam(other.parameters(), lr=0.01, betas=(0.5, 0.999), fused=True)
     for step in range(20):
         lr.fill_(theirs.param_groups[0]["lr"] * 0.9)
@@ -35,7 +35,7 @@ import sys, torch
 from mnist_gan.training.adam import Adam
 network = torch.nn.Linear(2, 2)
 network(torch.ones(1, 2)).sum().backward()
-Adam(network, 0.1, (0.5, 0.999)).step()
+Adam(network.parameters(), 0.1, (0.5, 0.999)).step()
 assert "torch._dynamo" not in sys.modules
 """
 

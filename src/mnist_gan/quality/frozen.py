@@ -73,7 +73,7 @@ def fit(
     """
     torch.manual_seed(options.seed)
     network = build().to(memory_format=torch.channels_last).train()
-    optimizer = Adam(network, options.lr, (0.95, 0.999))
+    optimizer = Adam(network.parameters(), options.lr, (0.95, 0.999))
     steps = len(split.images) // options.batch_size
     cycle = one_cycle(options.lr, options.epochs * steps)
     labels = split.labels.long()

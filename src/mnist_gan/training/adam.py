@@ -1,21 +1,23 @@
 """Torch's Adam, called as a function: its class imports torch's compiler at its first use, 3 s of every start."""
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import adam
 
 
 class Adam:
-    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) for one network; its moments are there from the start."""
+    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1); its moments are there from the start."""
 
-    def __init__(self, network: nn.Module, lr: float | Tensor, betas: tuple[float, float]) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float | Tensor, betas: tuple[float, float]) -> None:
         """Begin with moments of zero.
 
         Args:
             lr: the learning rate, read at each step.
             betas: decay of the first and of the second moment, read at each step.
         """
-        self.parameters: list[Tensor] = list(network.parameters())
+        self.parameters = list(parameters)
         self.state = {
             "step": [torch.zeros((), device=parameter.device) for parameter in self.parameters],
             "exp_avg": [torch.zeros_like(parameter) for parameter in self.parameters],

@@ -3,7 +3,7 @@
 The mathematics stays in ``variants``, the choice of hardware in ``hardware``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from mnist_gan.training import hardware
 from mnist_gan.training.adam import Adam
 from mnist_gan.training.hardware import Hardware
 from mnist_gan.training.kernels import accelerate
+from mnist_gan.training.muon import Muon
 from mnist_gan.variants import Options
 
 
@@ -52,7 +53,7 @@ class Engine:
 
         self.lr = torch.tensor(options.lr, device=self.device)
         self.optimizers = {
-            network: Adam(network, self.lr, (options.b1, options.b2))
+            network: self._optimizers(list(network.parameters()), options)
             for network in (self.variant.generator, self.variant.discriminator)
         }
         self.images = split.images.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -64,6 +65,13 @@ class Engine:
         self.steps = 0
         """Optimizer steps that are done."""
         self.graphs: dict[tuple[tuple[str, bool], ...], Graph] = {}
+
+    def _optimizers(self, parameters: Sequence[nn.Parameter], options: Options) -> list[Adam | Muon]:
+        """Adam, and Muon where the variant says so."""
+        by_muon = set(map(id, self.variant.by_muon))
+        entries = [parameter for parameter in parameters if id(parameter) not in by_muon]
+        matrices = [parameter for parameter in parameters if id(parameter) in by_muon]
+        return [Adam(entries, self.lr, (options.b1, options.b2)), Muon(matrices, self.lr, options.b1)]
 
     def _fit_to_hardware(self) -> None:
         """Put in faster layers, and end bfloat16 where it would hurt."""
@@ -104,8 +112,9 @@ class Engine:
                 record: Tensor = end.value
                 return record
             # Gradients of the other network would be thrown away: they are not computed.
-            loss.backward(inputs=self.optimizers[network].parameters, retain_graph=keep_graph)
-            self.optimizers[network].step()
+            loss.backward(inputs=list(network.parameters()), retain_graph=keep_graph)
+            for optimizer in self.optimizers[network]:
+                optimizer.step()
 
     def _replay(self, indices: Tensor, kind: Mapping[str, bool]) -> Tensor:
         """``train`` without its launches: a full batch replays a captured step, what is left goes the long way."""
@@ -145,12 +154,13 @@ class Engine:
         return torch.cuda.get_rng_state() if self.device.type == "cuda" else torch.get_rng_state()
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Weights, buffers and Adam's moments by name, as they are in use; detached, so that they can be written."""
+        """Weights, buffers and moments by name, as they are in use; detached, so that they can be written."""
         sides = ("generator", self.variant.generator), ("discriminator", self.variant.discriminator)
         moments = {
             f"{side}.{key}.{i}": tensor
             for side, network in sides
-            for key, tensors in self.optimizers[network].state.items()
+            for optimizer in self.optimizers[network]
+            for key, tensors in optimizer.state.items()
             for i, tensor in enumerate(tensors)
         }
         return self.variant.state_dict() | moments

@@ -14,6 +14,8 @@ from torch.nn.functional import conv_transpose2d, pad
 from mnist_gan.config import Precision
 
 Layer = TypeVar("Layer", bound=nn.Module)
+PLACES = ("stride", "padding", "output_padding", "groups", "dilation")
+"""What says where the taps of a transposed convolution write."""
 IMAGE_CHANNELS = 3
 """The most that an image has: red, green and blue."""
 
@@ -22,8 +24,8 @@ def accelerate(network: nn.Module, device: torch.device, precision: Precision) -
     """Replace layers of ``network`` in place where the faster one gives the same on ``device``.
 
     These are each Upsample with the Conv2d after it, in the forms that UpsampleConv2d names; on a CPU also the
-    convolutions that read or write an image, and in float32 each Linear. Whatever has hooks, parametrizations or a
-    class of its own stays as it is.
+    convolutions that read or write an image, the other transposed ones, and in float32 each Linear. Whatever has
+    hooks, parametrizations or a class of its own stays as it is.
     """
     if is_plain(network, nn.Sequential):
         for i in range(len(network) - 1):
@@ -39,6 +41,8 @@ def accelerate(network: nn.Module, device: torch.device, precision: Precision) -
                 setattr(network, name, FromImage(child))
             elif writes_an_image(child):
                 setattr(network, name, ToImage(child))
+            elif is_plain(child, nn.ConvTranspose2d):
+                setattr(network, name, BiasAfter(child))
 
 
 def is_plain(module: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
@@ -119,11 +123,7 @@ class UpsampleConv2d(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[N, C, H, W]`` to ``[N, D, 2H, 2W]``."""
-        upsampled = conv_transpose2d(images, transposed_kernel(self.weight), stride=2, padding=1)
-        if self.bias is None:
-            return upsampled
-        # Added afterwards: as an argument, oneDNN's backward pass takes as long for the bias as for all the rest.
-        return upsampled.add_(self.bias.to(upsampled.dtype).view(1, -1, 1, 1))
+        return plus(conv_transpose2d(images, transposed_kernel(self.weight), stride=2, padding=1), self.bias)
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
@@ -131,6 +131,28 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     padded = pad(weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
     kernel = padded[..., :-1, :-1] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., 1:, 1:]
     return kernel.contiguous(memory_format=torch.channels_last)
+
+
+class BiasAfter(nn.Module):
+    """``ConvTranspose2d`` with its bias added after it."""
+
+    def __init__(self, convolution: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+        self.places = {name: getattr(convolution, name) for name in PLACES}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[N, C, h, w]`` to ``[N, D, H, W]``."""
+        return plus(conv_transpose2d(inputs, self.weight, **self.places), self.bias)
+
+
+def plus(outputs: Tensor, bias: Tensor | None) -> Tensor:
+    """``outputs`` ``[N, D, H, W]``, changed in place by the bias ``[D]`` if there is one.
+
+    As an argument of the convolution, oneDNN's backward pass takes as long for the bias as for half of the rest.
+    """
+    return outputs if bias is None else outputs.add_(bias.to(outputs.dtype).view(1, -1, 1, 1))
 
 
 class Grid(NamedTuple):

@@ -6,7 +6,7 @@ project but this one. Training enters by ``parse`` and ``build``.
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -30,7 +30,7 @@ class Options(Section):
     lr: Annotated[float, Field(gt=0)]
     """Learning rate of Adam, for both networks."""
     b1: Annotated[float, Field(ge=0, lt=1)]
-    """Adam's decay of the first moment."""
+    """Adam's decay of the first moment, and Muon's."""
     b2: Annotated[float, Field(ge=0, lt=1)]
     """And of the second."""
 
@@ -88,6 +88,11 @@ class Variant(nn.Module):
     def rate(self, done: float) -> float:
         """The part of the learning rate that counts where the part ``done`` of the training is done."""
         return 1.0
+
+    @property
+    def by_muon(self) -> Sequence[nn.Parameter]:
+        """The weights that are trained by Muon; all others are by Adam."""
+        return ()
 
     @property
     def drawn(self) -> nn.Module:

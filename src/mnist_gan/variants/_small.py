@@ -1,10 +1,10 @@
 """What the variants with small convolutional networks share, so that their files differ by the idea alone.
 
-The networks, made for two cores and a minute; images drawn from a moving average of the generator; a learning rate that
-falls to zero; the gradient penalty.
+The networks, made for two cores and a minute; Muon for the inner layers of the discriminator; images drawn from a
+moving average of the generator; a learning rate that falls to zero; the gradient penalty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from math import prod
 from typing import Annotated, ClassVar
@@ -21,7 +21,7 @@ from mnist_gan.variants import ImageShape
 class Options(variants.Options):
     """What all variants have, the size of the networks, the decay and the average."""
 
-    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width")
+    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "muon")
 
     width: Annotated[int, Field(ge=2, le=1024)]
     """Maps before the generator's last layer; the discriminator's first has half as many."""
@@ -31,6 +31,8 @@ class Options(variants.Options):
     """What a step leaves of the averaged generator's weights."""
     augment: bool = False
     """Whether the discriminator sees every image moved and with a hole, for few images; 0.2.0 had no such option."""
+    muon: bool = False
+    """Whether the discriminator's inner convolutions are trained by Muon; 0.2.0 had no such option."""
 
 
 class Variant(variants.Variant):
@@ -42,6 +44,12 @@ class Variant(variants.Variant):
         self.averaged = deepcopy(generator).requires_grad_(False)
         self.register_buffer("updates", torch.zeros(()))
         self.updates: Tensor
+
+    @property
+    def by_muon(self) -> Sequence[nn.Parameter]:
+        """The discriminator's convolutions but for the first, which reads an image's few channels."""
+        kernels = [weight for weight in self.discriminator.parameters() if weight.ndim == 4]
+        return kernels[1:] if self.options.muon else ()
 
     @property
     def drawn(self) -> nn.Module:
