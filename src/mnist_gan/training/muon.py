@@ -1,9 +1,8 @@
 """Muon: a step that is as long in every direction of a weight's matrix (Jordan et al. 2024).
 
-Adam weighs each entry of a gradient alone. A convolution's weight is a matrix from what its taps read to what it
-writes, and the gradient of a discriminator's has a few directions that drown the rest. Muon makes all its singular
-values one, which is the steepest descent where a step is measured by the spectral norm (Bernstein and Newhouse 2024,
-arXiv 2409.20325, proposition 5).
+A convolution's weight is a matrix from what its taps read to what it writes. Muon steps along the gradient's singular
+vectors, whatever the singular values: the steepest descent where a step is measured by the spectral norm (Bernstein and
+Newhouse 2024, arXiv 2409.20325). ``torch.optim.Muon`` does so with matrices alone, and imports torch's compiler.
 """
 
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """Jordan's coefficients: applied five times, they bring what is between 0.002 and 1 to between 0.68 and 1.21."""
 ITERATIONS = 5
 LENGTH = 0.5
-"""The root mean square of a step's entries as a part of the learning rate. Adam's is between 0.2 and 0.4 of it (Liu et
-al. 2025, arXiv 2502.16982, section 2.2) where its first moment decays slowly, and one where there is none."""
+"""The root mean square of a step's entries as a part of the learning rate, which is so good for both optimizers."""
 
 
 class Muon:
@@ -36,9 +34,10 @@ class Muon:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the weights by their gradients, and forget these."""
+        """Change the weights that have gradients by these, and forget them; the others stay as they are."""
         for weight, average in zip(self.parameters, self.state["average"], strict=True):
-            assert weight.grad is not None
+            if weight.grad is None:
+                continue
             average.lerp_(weight.grad, 1 - self.momentum)
             matrix = average.flatten(1)
             scale = LENGTH * max(matrix.shape) ** 0.5
@@ -49,8 +48,8 @@ class Muon:
 def orthogonal(matrix: Tensor) -> Tensor:
     """The matrix ``[D, K]`` with singular values of about one and the same singular vectors.
 
-    By Newton and Schulz's iteration, as a polynomial of the smaller of its Gram matrices: one product with the matrix
-    itself, where the usual form has two for each iteration.
+    By Newton and Schulz's iteration, as a polynomial of the smaller of its Gram matrices: the matrix itself is in two
+    products, where the usual form has it in two for each iteration.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.t()).t()
