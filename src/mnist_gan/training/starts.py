@@ -33,10 +33,9 @@ def checked(params: Config) -> Path | None:
     channels = int(there["channels"]) if params.prepare.channels == "auto" else params.prepare.channels
     here = layout(shared.variant, options, shared.latent_dim, channels, params.prepare.img_size)
     for key, ours in here.items():
-        if there.get(key) != ours:
-            raise UserError(
-                f"train.init_from: {shared.init_from} is a training with {key} {there.get(key)}, here {ours}"
-            )
+        theirs = there.get(key, False)  # an option that is younger than the file was off
+        if theirs != ours:
+            raise UserError(f"train.init_from: {shared.init_from} is a training with {key} {theirs}, here {ours}")
     if done >= options.epochs:
         raise UserError(f"train.init_from: {shared.init_from} ended after epoch {done}; raise epochs beyond that")
     return path
