@@ -3,7 +3,7 @@
 The mathematics stays in ``variants``, the choice of hardware in ``hardware``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,9 @@ class Engine:
         self._fit_to_hardware()
 
         self.lr = torch.tensor(options.lr, device=self.device)
-        self.optimizers = {
-            network: self._optimizers(list(network.parameters()), options)
-            for network in (self.variant.generator, self.variant.discriminator)
-        }
+        networks = self.variant.generator, self.variant.discriminator
+        self.parameters = {network: list(network.parameters()) for network in networks}
+        self.optimizers = {network: self._optimizers(network, options) for network in networks}
         self.images = split.images.to(self.device).contiguous(memory_format=torch.channels_last)
         self.labels = split.labels.long().to(self.device)
         self.options = options
@@ -66,12 +65,12 @@ class Engine:
         """Optimizer steps that are done."""
         self.graphs: dict[tuple[tuple[str, bool], ...], Graph] = {}
 
-    def _optimizers(self, parameters: Sequence[nn.Parameter], options: Options) -> list[Adam | Muon]:
-        """Adam, and Muon where the variant says so."""
-        by_muon = set(map(id, self.variant.by_muon))
-        entries = [parameter for parameter in parameters if id(parameter) not in by_muon]
-        matrices = [parameter for parameter in parameters if id(parameter) in by_muon]
-        return [Adam(entries, self.lr, (options.b1, options.b2)), Muon(matrices, self.lr, options.b1)]
+    def _optimizers(self, network: nn.Module, options: Options) -> list[Adam | Muon]:
+        """Muon for what the variant says, and Adam for the rest."""
+        chosen = set(map(id, self.variant.by_muon))
+        by_muon = [parameter for parameter in self.parameters[network] if id(parameter) in chosen]
+        by_adam = [parameter for parameter in self.parameters[network] if id(parameter) not in chosen]
+        return [Adam(by_adam, self.lr, (options.b1, options.b2)), Muon(by_muon, self.lr, options.b1)]
 
     def _fit_to_hardware(self) -> None:
         """Put in faster layers, and end bfloat16 where it would hurt."""
@@ -112,7 +111,7 @@ class Engine:
                 record: Tensor = end.value
                 return record
             # Gradients of the other network would be thrown away: they are not computed.
-            loss.backward(inputs=list(network.parameters()), retain_graph=keep_graph)
+            loss.backward(inputs=self.parameters[network], retain_graph=keep_graph)
             for optimizer in self.optimizers[network]:
                 optimizer.step()
 
