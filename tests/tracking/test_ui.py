@@ -42,6 +42,7 @@ def test_the_command_says_where_to_look_and_starts_few_processes(
             browser.get(address)
             wait_for(browser, "dcgan 3 epochs seed 1")
         assert len(psutil.Process(process.pid).children(recursive=True)) <= 3
+        assert "Warning" not in log.read_text()
 
 
 @pytest.fixture(scope="module")

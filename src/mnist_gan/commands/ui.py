@@ -18,6 +18,8 @@ def main() -> None:
     for name, address in pages(store, f"http://127.0.0.1:{port}").items():
         print(f"{name:26}{address}", flush=True)
     if command := server(store, port):
+        # A warning of MLflow's own code about its own libraries, whose reader can do nothing about it.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi is deprecated")
         os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606
 
 
