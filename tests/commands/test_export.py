@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from mnist_gan import config
 from mnist_gan.commands import export
 from mnist_gan.data.images import generate
 from mnist_gan.errors import UserError
@@ -23,7 +24,7 @@ from mnist_gan.files import flatten
 from mnist_gan.quality.panel import Estimate
 from mnist_gan.report import summary
 from mnist_gan.training import generators
-from mnist_gan.variants.cr3gan import Generator
+from mnist_gan.variants.cr3gan import Generator, Options
 
 FILES = {
     "README.md", "classes.png", "generator.onnx", "generator.safetensors", "metrics.json", "nearest.png", "play.html",
@@ -97,7 +98,8 @@ def test_its_ten_lines_draw_without_the_project(exported: Path) -> None:
 
 
 def test_a_conditional_generator_is_told_by_the_numbers_that_the_card_names() -> None:
-    generator = Generator(20, (1, 16, 16), 8, 3)
+    options = Options.model_validate(config.load().variants["cr3gan"])
+    generator = Generator(20, (1, 16, 16), options, 3)
     generator.seen += torch.tensor([10, 50, 5])
     told = export.told(generator, ("A", "B", "C"))
     assert list(told) == ["A", "B", "C"]

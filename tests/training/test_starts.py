@@ -22,6 +22,7 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
     for key, value in (
         ("variants__r3gan__width", 48),
         ("variants__r3gan__muon", False),
+        ("variants__r3gan__supersampling", 4),
         ("variants__r3gan__batch_size", 32),
         ("train__latent_dim", 64),
         ("prepare__img_size", 48),
@@ -34,13 +35,16 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
         (workspace / "params.yaml").write_text(before)
 
 
-def test_a_start_of_before_an_option_had_it_off(workspace: Path) -> None:
+def test_a_start_of_before_an_option_is_as_it_was_then(workspace: Path) -> None:
     params = config.load()
     there = layout("r3gan", variants.parse("r3gan", params.variants["r3gan"]), 100, 1, 32)
-    del there["muon"]
+    del there["muon"], there["supersampling"]
     write_tensors(starts.FOLDER / "old", {"steps": torch.tensor(1)}, {"layout": there, "epochs": 1})
     set_params(workspace, train__variant="r3gan", train__init_from="old")
     with pytest.raises(UserError, match="old is a training with muon False, here True"):
         starts.checked(config.load())
     set_params(workspace, variants__r3gan__muon=False)
+    with pytest.raises(UserError, match="old is a training with supersampling 1, here 2"):
+        starts.checked(config.load())
+    set_params(workspace, variants__r3gan__supersampling=1)
     assert starts.checked(config.load()) == starts.FOLDER / "old"

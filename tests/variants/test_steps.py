@@ -15,7 +15,7 @@ from mnist_gan.config import VARIANTS, load
 from mnist_gan.data.images import to_float
 from mnist_gan.data.prepared import Split
 from mnist_gan.variants import Conditional, Variant
-from mnist_gan.variants._small import augmented, penalty
+from mnist_gan.variants._small import Mean, augmented, penalty
 
 BATCH = 16
 SHAPE = (1, 32, 32)
@@ -177,6 +177,26 @@ class TestSmall:
 
     def test_the_rate_falls_to_zero_over_the_second_half(self, variant: Any) -> None:
         assert [variant.rate(done) for done in (0, 0.25, 0.5, 0.75, 1)] == [1, 1, 1, 0.5, 0]
+
+    def test_a_pixel_is_the_mean_of_its_samples(self) -> None:
+        red, green, blue = (torch.full((2, 4, 4), value) for value in (0.5, -0.25, 1))
+        samples = torch.stack([red[0], green[0], blue[0], -red[1], green[1], torch.zeros(4, 4)])[None]
+        seen = Mean(2)(samples)
+        assert [channel.unique().tolist() for channel in seen[0]] == [[0], [-0.25], [0.5]]
+        assert torch.equal(Mean(1)(samples), samples)
+
+    @pytest.mark.parametrize("name", ["nsgan", "sngan", "r3gan", "cr3gan"])
+    def test_a_generator_of_before_there_were_samples_is_read(self, workspace: object, name: str) -> None:
+        options = load().variants[name]
+        new, old = (
+            variants.build(name, variants.parse(name, options | changed), 100, (1, 32, 32), 10).generator.state_dict()
+            for changed in ({}, {"supersampling": 1})
+        )
+        without = {key: value for key, value in options.items() if key != "supersampling"}
+        again = variants.build(name, variants.parse(name, without), 100, (1, 32, 32), 10).generator
+        again.load_state_dict(old)
+        assert old.keys() == new.keys()
+        assert (old["10.bias"].shape, new["10.bias"].shape) == ((1,), (2,))
 
     def test_an_augmented_image_is_moved_and_has_a_hole(self, variant: Any) -> None:
         dots = torch.zeros(500, 1, 16, 16)

@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot
 from mnist_gan.training.generators import Checkpoint
 from mnist_gan.training.kernels import doubles, is_square, keeps_size, transposed_kernel
 from mnist_gan.variants import Conditional
+from mnist_gan.variants._small import Mean
 
 TEMPLATE = Path(__file__).with_name("_play.html.jinja")
 HALVED = 4096
@@ -157,6 +158,8 @@ def described(layers: Sequence[nn.Module], weights: Weights) -> Iterator[Descrip
                 yield {"kind": "leaky", "slope": 0}
             case nn.Tanh():
                 yield {"kind": "tanh"}
+            case Mean():
+                yield {"kind": "mean", "count": layer.count}
             case nn.Unflatten(dim=1):
                 yield {"kind": "shape", "shape": list(layer.unflattened_size)}
             case _:

@@ -26,9 +26,9 @@ FINAL = FOLDER / "generator.safetensors"
 TRAINING = FOLDER / "training.safetensors"
 
 
-def layout(variant: str, options: Options, latent_dim: int, channels: int, img_size: int) -> dict[str, str | int]:
+def layout(variant: str, options: Options, latent_dim: int, channels: int, img_size: int) -> dict[str, str | float]:
     """What must be equal for one training to go on from another's end."""
-    fixed: dict[str, int] = {name: getattr(options, name) for name in options.fixed}
+    fixed: dict[str, float] = {name: getattr(options, name) for name in options.fixed}
     return {"variant": variant, **fixed, "latent_dim": latent_dim, "channels": channels, "img_size": img_size}
 
 
@@ -57,7 +57,7 @@ class Origin:
         return int(self.shared["latent_dim"])
 
     @property
-    def layout(self) -> dict[str, str | int]:
+    def layout(self) -> dict[str, str | float]:
         """What a training that goes on from the end of this one must have, too."""
         channels, height, _ = self.image_shape
         return layout(self.variant, variants.parse(self.variant, self.options), self.latent_dim, channels, height)

@@ -32,8 +32,9 @@ def checked(params: Config) -> Path | None:
         raise UserError(f"train.init_from: {path} is damaged ({error}): {restore} restores it") from None
     channels = int(there["channels"]) if params.prepare.channels == "auto" else params.prepare.channels
     here = layout(shared.variant, options, shared.latent_dim, channels, params.prepare.img_size)
+    before = {name: field.default for name, field in type(options).model_fields.items()}
     for key, ours in here.items():
-        theirs = there.get(key, False)  # an option that is younger than the file was off
+        theirs = there.get(key, before.get(key))  # an option that is younger than the file: as before there was one
         if theirs != ours:
             raise UserError(f"train.init_from: {shared.init_from} is a training with {key} {theirs}, here {ours}")
     if done >= options.epochs:

@@ -21,18 +21,23 @@ from mnist_gan.variants import ImageShape
 class Options(variants.Options):
     """What all variants have, the size of the networks, the decay and the average."""
 
-    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "muon")
+    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "ratio", "muon", "supersampling")
 
     width: Annotated[int, Field(ge=2, le=1024)]
-    """Maps before the generator's last layer; the discriminator's first has half as many."""
+    """Maps before the generator's last layer."""
+    ratio: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """The discriminator's width as a multiple of the generator's; its first layer makes half as many maps. 0.2.0 had no
+    such option, as the next three."""
     decay: Annotated[float, Field(ge=0, le=1)]
     """The last part of the training, in which the learning rate falls to zero in a straight line."""
     average: Annotated[float, Field(ge=0, lt=1)]
     """What a step leaves of the averaged generator's weights."""
     augment: bool = False
-    """Whether the discriminator sees every image moved and with a hole, for few images; 0.2.0 had no such option."""
+    """Whether the discriminator sees every image moved and with a hole, for few images."""
     muon: bool = False
-    """Whether the discriminator's inner convolutions are trained by Muon; 0.2.0 had no such option."""
+    """Whether the discriminator's inner convolutions are trained by Muon."""
+    supersampling: Count = 1
+    """Values of the generator's last layer whose mean is a pixel."""
 
 
 class Variant(variants.Variant):
@@ -111,8 +116,9 @@ def floats(network: nn.Module) -> list[Tensor]:
 class Generator(nn.Sequential):
     """A Linear layer to maps of an eighth of the size, then three transposed convolutions that double it."""
 
-    def __init__(self, inputs: int, image_shape: ImageShape, width: int) -> None:
+    def __init__(self, inputs: int, image_shape: ImageShape, options: Options) -> None:
         channels, height, breadth = image_shape
+        width = options.width
         small = (4 * width, height // 8, breadth // 8)
         super().__init__(
             nn.Linear(inputs, prod(small)),
@@ -125,9 +131,31 @@ class Generator(nn.Sequential):
             nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(width, options.supersampling * channels, 4, stride=2, padding=1),
             nn.Tanh(),
+            Mean(options.supersampling),
         )
+
+
+class Mean(nn.Module):
+    """The mean over ``count`` pictures that lie one behind the other: a grey pixel is partly black, partly white.
+
+    A single tanh has to stop between its ends to draw the edge of a stroke, where the least change of what it is given
+    shows most. Where samples of a pixel are averaged, each may be all black or all white.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[N, count * C, H, W]`` to ``[N, C, H, W]``."""
+        mean: Tensor = images.unflatten(1, (self.count, -1)).mean(dim=1)
+        return mean
+
+    def extra_repr(self) -> str:
+        """What ``print`` says of it."""
+        return str(self.count)
 
 
 def augmented(images: Tensor) -> Tensor:
@@ -156,7 +184,7 @@ class Discriminator(nn.Sequential):
 
     def __init__(self, image_shape: ImageShape, options: Options, outputs: int = 1) -> None:
         channels, height, breadth = image_shape
-        width = options.width
+        width = round(options.width * options.ratio)
         super().__init__(
             nn.Conv2d(channels, width // 2, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),

@@ -27,7 +27,7 @@ class Variant(_small.Penalised):
     labelled = True
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape, classes: int) -> None:
-        generator = Generator(latent_dim, image_shape, options.width, classes)
+        generator = Generator(latent_dim, image_shape, options, classes)
         discriminator = Discriminator(image_shape, options, outputs=classes)
         super().__init__(options, generator, discriminator, latent_dim)
         self.generator: Generator
@@ -57,8 +57,8 @@ class Variant(_small.Penalised):
 class Generator(_small.Generator):
     """The generator of ``r3gan`` with the class in the place of the first entry of the latent vector."""
 
-    def __init__(self, latent_dim: int, image_shape: ImageShape, width: int, classes: int) -> None:
-        super().__init__(latent_dim - 1 + classes, image_shape, width)
+    def __init__(self, latent_dim: int, image_shape: ImageShape, options: Options, classes: int) -> None:
+        super().__init__(latent_dim - 1 + classes, image_shape, options)
         self.classes = classes
         self.register_buffer("seen", torch.ones(classes))
         self.seen: Tensor

@@ -23,7 +23,7 @@ class Variant(_small.Penalised):
     not compute it."""
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
-        generator = Generator(latent_dim, image_shape, options.width)
+        generator = Generator(latent_dim, image_shape, options)
         super().__init__(options, generator, Discriminator(image_shape, options), latent_dim)
 
     def step(self, real: Tensor, penalised: bool) -> Step:

@@ -28,7 +28,7 @@ class Variant(_small.Variant):
         for layer in discriminator:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer)
-        super().__init__(options, Generator(latent_dim, image_shape, options.width), discriminator, latent_dim)
+        super().__init__(options, Generator(latent_dim, image_shape, options), discriminator, latent_dim)
 
     def step(self, real: Tensor) -> Step:
         """The discriminator first, then the generator against it, on the same generated images."""
