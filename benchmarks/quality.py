@@ -78,7 +78,7 @@ def dcgan_step(split: Split, steps: int) -> float:
 
 def train(options: Mapping[str, Any], seed: int, split: Split) -> Trained:
     """Train and measure."""
-    engine = engine_of("cr3gan", {"ratio": 1.0} | options, seed, split)
+    engine = engine_of("cr3gan", {"ratio": 1.0, **options}, seed, split)
     started = time.perf_counter()
     while engine.steps < engine.total_steps:
         records = torch.stack(list(engine.epoch())).cpu()
