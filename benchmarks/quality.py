@@ -32,7 +32,7 @@ DCGAN_STEPS = 10 * 235
 AIMS = {5.5: 100, 2.0: 80, 1.0: 45, 0.6: 30, 0.35: 12, 0.21: 8}
 """By distance, the part of T that it is to take at most: one over this."""
 SETTINGS: dict[float, dict[str, Any]] = {
-    5.5: {"width": 8, "batch_size": 128, "lr": 0.008, "epochs": 1},
+    5.5: {"width": 12, "batch_size": 192, "lr": 0.008, "epochs": 1},
     2.0: {"width": 16, "batch_size": 160, "lr": 0.008, "epochs": 1},
     1.0: {"width": 16, "batch_size": 64, "lr": 0.006, "epochs": 1},
     0.6: {"width": 24, "batch_size": 64, "lr": 0.005, "epochs": 1},

@@ -80,6 +80,8 @@ def test_bad_value_is_named(workspace: Path, key: str, value: object, message: s
         ("gan", {"b1": 1.0}, "variants.gan.b1: input should be less than 1"),
         ("r3gan", {"average": 1.0}, "variants.r3gan.average: input should be less than 1"),
         ("sngan", {"width": 1}, "variants.sngan.width: input should be greater than or equal to 2, not 1"),
+        ("r3gan", {"ratio": 0.5}, "variants.r3gan.ratio: input should be greater than or equal to 1, not 0.5"),
+        ("nsgan", {"supersampling": 10**9}, "variants.nsgan.supersampling: input should be less than or equal to 64"),
         ("cr3gan", {"width": 10**9}, "variants.cr3gan.width: input should be less than or equal to 1024"),
         ("nsgan", {"decay": 1.5}, "variants.nsgan.decay: input should be less than or equal to 1, not 1.5"),
     ],

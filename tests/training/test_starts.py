@@ -21,6 +21,7 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
     assert starts.checked(config.load()) == starts.FOLDER / "one-epoch"
     for key, value in (
         ("variants__r3gan__width", 48),
+        ("variants__r3gan__ratio", 2.0),
         ("variants__r3gan__muon", False),
         ("variants__r3gan__supersampling", 4),
         ("variants__r3gan__batch_size", 32),
@@ -38,7 +39,7 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
 def test_a_start_of_before_an_option_is_as_it_was_then(workspace: Path) -> None:
     params = config.load()
     there = layout("r3gan", variants.parse("r3gan", params.variants["r3gan"]), 100, 1, 32)
-    del there["muon"], there["supersampling"]
+    del there["ratio"], there["muon"], there["supersampling"]
     write_tensors(starts.FOLDER / "old", {"steps": torch.tensor(1)}, {"layout": there, "epochs": 1})
     set_params(workspace, train__variant="r3gan", train__init_from="old")
     with pytest.raises(UserError, match="old is a training with muon False, here True"):

@@ -19,15 +19,14 @@ from mnist_gan.variants import ImageShape
 
 
 class Options(variants.Options):
-    """What all variants have, the size of the networks, the decay and the average."""
+    """What all variants have, and what the small ones share; 0.2.0 knew none of those that have a default."""
 
     fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "ratio", "muon", "supersampling")
 
     width: Annotated[int, Field(ge=2, le=1024)]
     """Maps before the generator's last layer."""
     ratio: Annotated[float, Field(ge=1, le=8)] = 1.0
-    """The discriminator's width as a multiple of the generator's; its first layer makes half as many maps. 0.2.0 had no
-    such option, as the next three."""
+    """The discriminator's width as a multiple of the generator's; its first layer makes half as many maps."""
     decay: Annotated[float, Field(ge=0, le=1)]
     """The last part of the training, in which the learning rate falls to zero in a straight line."""
     average: Annotated[float, Field(ge=0, lt=1)]
@@ -36,7 +35,7 @@ class Options(variants.Options):
     """Whether the discriminator sees every image moved and with a hole, for few images."""
     muon: bool = False
     """Whether the discriminator's inner convolutions are trained by Muon."""
-    supersampling: Count = 1
+    supersampling: Annotated[int, Field(ge=1, le=64)] = 1
     """Values of the generator's last layer whose mean is a pixel."""
 
 
