@@ -24,7 +24,7 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
         ("variants__r3gan__ratio", 2.0),
         ("variants__r3gan__muon", False),
         ("variants__r3gan__supersampling", 4),
-        ("variants__r3gan__batch_size", 32),
+        ("variants__r3gan__batch_size", 48),
         ("train__latent_dim", 64),
         ("prepare__img_size", 48),
         ("prepare__channels", 3),
@@ -42,10 +42,9 @@ def test_a_start_of_before_an_option_is_as_it_was_then(workspace: Path) -> None:
     del there["ratio"], there["muon"], there["supersampling"]
     write_tensors(starts.FOLDER / "old", {"steps": torch.tensor(1)}, {"layout": there, "epochs": 1})
     set_params(workspace, train__variant="r3gan", train__init_from="old")
-    with pytest.raises(UserError, match="old is a training with muon False, here True"):
-        starts.checked(config.load())
-    set_params(workspace, variants__r3gan__muon=False)
-    with pytest.raises(UserError, match="old is a training with supersampling 1, here 2"):
-        starts.checked(config.load())
-    set_params(workspace, variants__r3gan__supersampling=1)
+    for option, was in {"ratio": 1.0, "muon": False, "supersampling": 1}.items():
+        said = f"old is a training with {option} {was}, here {params.variants['r3gan'][option]}"
+        with pytest.raises(UserError, match=said):
+            starts.checked(config.load())
+        set_params(workspace, **{f"variants__r3gan__{option}": was})
     assert starts.checked(config.load()) == starts.FOLDER / "old"
