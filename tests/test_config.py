@@ -29,7 +29,6 @@ def test_the_articles_variants_have_its_defaults(workspace: Path) -> None:
 def test_every_variant_in_the_house_has_a_section_that_it_understands(workspace: Path) -> None:
     params = config.load()
     assert sorted(params.variants) == config.VARIANTS
-    assert sorted(params.variants) == config.VARIANTS
     for name, section in params.variants.items():
         assert variants.parse(name, section).model_dump() == section
 
@@ -55,6 +54,9 @@ def test_numbers_are_what_dvc_reads(workspace: Path, text: str) -> None:
         ("variants__wgan", {"epochs": 1}, "variants.wgan: unknown key: src/mnist_gan/variants has no wgan.py"),
         ("variants__gan", 5, "variants.gan: input should be a valid dictionary, not 5"),
         ("train__precision", "float16", "train.precision: input should be 'auto', 'float32' or 'bfloat16'"),
+        ("train__threads", 0, "train.threads: must be auto or a whole number from 1 to 1024, not 0"),
+        ("train__threads", True, "train.threads: must be auto or a whole number from 1 to 1024, not True"),
+        ("train__threads", "all", "train.threads: must be auto or a whole number from 1 to 1024, not 'all'"),
         ("prepare__img_size", 40, "prepare.img_size: must be a multiple of 16 from 16 to 64"),
         ("prepare__channels", 2, "prepare.channels: input should be 'auto', 1 or 3, not 2"),
         ("evaluate__samples", 10, "evaluate.samples: input should be greater than or equal to 1000, not 10"),

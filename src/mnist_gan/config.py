@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from mnist_gan.errors import UserError, command
@@ -13,6 +13,9 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
+MOST_THREADS = 1024
+REQUESTS = ("train.device", "train.precision", "train.threads")
+"""Options that ask for something. What determines a result is what the machine makes of them: its environment."""
 NO_START = "none"
 """``train.init_from`` of a training that begins with untrained networks."""
 Options = TypeVar("Options", bound=BaseModel)
@@ -36,7 +39,14 @@ def _check_variant(name: str) -> str:
     return name
 
 
+def _check_threads(number: object) -> object:
+    if number != "auto" and (type(number) is not int or not 1 <= number <= MOST_THREADS):
+        raise ValueError(f"must be auto or a whole number from 1 to {MOST_THREADS}")
+    return number
+
+
 ImgSize = Annotated[int, AfterValidator(_check_img_size)]
+Threads = Annotated[Literal["auto"] | int, BeforeValidator(_check_threads)]
 VariantName = Annotated[str, AfterValidator(_check_variant)]
 
 
@@ -85,6 +95,7 @@ class TrainConfig(Section):
     seed: Seed
     device: Device
     precision: Precision
+    threads: Threads
     deterministic: bool
     init_from: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 

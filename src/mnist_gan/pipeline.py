@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from mnist_gan.config import Config
+from mnist_gan.config import REQUESTS, Config
 from mnist_gan.files import sha256
 
 PIPELINE = Path("dvc.yaml")
@@ -22,7 +22,8 @@ RESULT = ("download", "prepare", "train", "ruler", "render", "evaluate")
 def inputs(stage: str, config: Config) -> dict[str, str]:
     """What ``stage`` depends on, but for what other stages made, which the caller has read.
 
-    Parameters by key, as params.yaml may have them, and by path the SHA-256 of source files and of the data set's file.
+    Parameters by key, as params.yaml may have them, but for REQUESTS, which the environment says more of; by path the
+    SHA-256 of source files and of the data set's file.
     """
     params = config.model_dump()
 
@@ -33,6 +34,7 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in listed.get("params", ()):
         found |= _flatten(key, _lookup(params, key))
+    found = {key: value for key, value in found.items() if key not in REQUESTS}
     for dep in listed.get("deps", ()):
         if dep.startswith((SOURCE, SETS)):
             tracked = Path(f"{dep}.dvc")  # what git has of a file that is DVC's, which may not be here

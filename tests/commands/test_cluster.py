@@ -250,7 +250,9 @@ def test_a_cluster_that_loses_a_node_makes_every_result_once(team: Server, nodes
     assert all(run.data.tags["generator.sha256"] in report for run in finished)
 
     # What was made there is a cache hit here.
-    output = project.run("dvc", "exp", "run", "--pull", "-S", "train.seed=3", "-S", "variants.squares.epochs=20")
+    output = project.run(
+        "dvc", "exp", "run", "--pull", "-S", "train.threads=1", "-S", "train.seed=3", "-S", "variants.squares.epochs=20"
+    )
     for stage in ("train", "render", "evaluate"):
         assert f"Stage '{stage}' is cached" in output
     assert len(client.search_runs(["1"])) == len(runs) + 1

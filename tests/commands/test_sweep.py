@@ -50,7 +50,7 @@ def test_a_trial_names_all_that_determines_it(workspace: object) -> None:
         Trial.of(params, NOWHERE, "gan", 100, 0).determinants == Trial.of(params, NOWHERE, "gan", None, 0).determinants
     )
     assert trials[0].name.startswith("gan-5-seed0-")
-    assert trials[0].changes == ("train.variant=gan", "train.seed=0", "variants.gan.epochs=5")
+    assert trials[0].changes == ("train.variant=gan", "train.seed=0", "train.threads=auto", "variants.gan.epochs=5")
 
 
 BEGUN = """

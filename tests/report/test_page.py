@@ -138,6 +138,7 @@ def test_a_label_names_what_differs_within_a_variant(published: Path) -> None:
     gan, other_gan, dcgan, _ = (TrackedRun(client, run) for run in runs_in(published))
     dcgan.params["train.lr"] = "0.1"  # as a variant with a learning rate of its own has it
     dcgan.tags["precision"] = "its own"  # as ``auto`` means for each variant
+    other_gan.params["train.precision"] = gan.tags["precision"]  # what ``auto`` means there
     assert [group.label for group in configurations([gan, other_gan, dcgan])] == ["gan, epochs 2", "dcgan, epochs 3"]
     other_gan.params["train.lr"] = "0.2"
     labels = [group.label for group in configurations([gan, other_gan, dcgan])]

@@ -254,6 +254,27 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
     assert project.run("git", "diff") == before
 
 
+def test_a_sweep_trains_what_dvc_has_of_another_number_of_threads(project: Project) -> None:
+    """For DVC, which knows a result by its parameters and files, it would be the same training."""
+    project.run("env", "OMP_NUM_THREADS=2", "dvc", "exp", "run", "-S", "train.seed=7")
+    project.run("git", "checkout", ".")
+    project.run("dvc", "checkout")
+    sweep = (sys.executable, "-m", "mnist_gan", "sweep", "--variants", "squares=1", "--seeds", "7", "--jobs", "2")
+    assert "made in another environment" not in project.run(*sweep)
+    threads = [run.data.tags["threads"] for run in project.runs() if run.data.params["train.seed"] == "7"]
+    assert sorted(threads) == ["1", "2"]
+
+
+def test_what_is_said_of_a_result_of_another_environment_makes_it_in_this_one(project: Project) -> None:
+    """A result of one thread, made again with two."""
+    said = project.run("env", "OMP_NUM_THREADS=2", "dvc", "repro").partition("made in another environment")[2]
+    assert said.startswith(" (threads 1, here 2); ")
+    paste(said.replace("`", "`export OMP_NUM_THREADS=2; ", 1), project.folder)
+    assert "made in another environment" not in project.run("env", "OMP_NUM_THREADS=2", "dvc", "repro")
+    project.run("git", "checkout", ".")
+    project.run("dvc", "checkout")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_another_program_stops_goes_on(project: Project, stop: signal.Signals) -> None:
@@ -424,7 +445,7 @@ def test_what_is_said_of_an_unfinished_training_goes_on_with_it(project: Project
     set_params(project.folder, variants__gan__epochs=1)
     said = project.run("dvc", "repro", "train")
     typed = paste(said.partition("goes on with it")[0].rpartition("stays: ")[2], project.folder)
-    assert typed == "env OMP_NUM_THREADS=2 dvc exp run -S variants.gan.epochs=30"
+    assert typed == "dvc exp run -S variants.gan.epochs=30 -S train.threads=2"
     assert not state.exists()
     project.run("git", "checkout", ".")
 

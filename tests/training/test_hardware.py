@@ -121,6 +121,8 @@ def test_threads_follow_the_quota_and_never_exceed_what_was_asked_for(monkeypatc
         torch.set_num_threads(1)
         hardware.configure()
         assert torch.get_num_threads() == 1
+        hardware.configure(threads=5)
+        assert torch.get_num_threads() == 5
     finally:
         torch.set_num_threads(before)
 

@@ -53,7 +53,7 @@ import json
 from mnist_gan import config
 from mnist_gan.commands.sweep import environments_here
 from mnist_gan.training import hardware
-hardware.configure()
+hardware.configure(threads=1)
 print(json.dumps(environments_here(config.load())))
 '
 """

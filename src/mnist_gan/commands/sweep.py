@@ -56,13 +56,15 @@ def main() -> None:
     """Train what is missing, here or on a cluster, and write reports/."""
     options = parser().parse_args()
     params = config.load()
+    if options.jobs > 1 or options.cluster:
+        params = params.model_copy(update={"train": params.train.model_copy(update={"threads": 1})})
     if options.jobs > 1:
-        hardware.use_one_thread()
+        os.environ["OMP_NUM_THREADS"] = "1"  # of the stages after the training, too
         print(
             f"{options.jobs} trainings at a time, one thread each, which is part of what determines a result",
             flush=True,
         )
-    hardware.configure()
+    hardware.configure(threads=params.train.threads)
     # Once each, however often they are named.
     seeds, variants = dict.fromkeys(options.seeds), dict.fromkeys(options.variants)
     store = connect()
@@ -180,6 +182,7 @@ class Trial:
             (
                 f"train.variant={variant}",
                 f"train.seed={seed}",
+                f"train.threads={params.train.threads}",  # DVC knows results by what is in params.yaml alone
                 *([f"variants.{variant}.epochs={epochs}"] if epochs else []),
             ),
             determinants,

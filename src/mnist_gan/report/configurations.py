@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnist_gan.config import REQUESTS
 from mnist_gan.tracking.run import PRIMARY, TrackedRun
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -48,7 +49,8 @@ def configurations(runs: Sequence[TrackedRun]) -> list[Configuration]:
         by_variant.setdefault(run.params["train.variant"], []).append(run)
     of_one_variant = {name for of_variant in by_variant.values() for name in differing(of_variant)}
     codes = {variant: {run.tags.get("code", "") for run in of_variant} for variant, of_variant in by_variant.items()}
-    names = [name for name in differing(runs) if name in of_one_variant - {"train.seed"} or name == "train.epochs"]
+    telling = (of_one_variant | {"train.epochs"}) - {"train.seed", *REQUESTS}
+    names = [name for name in differing(runs) if name in telling]
     tags = [
         tag for tag in ENVIRONMENT if any(len({run.tags.get(tag) for run in each}) > 1 for each in by_variant.values())
     ]

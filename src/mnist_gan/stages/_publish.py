@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnist_gan import config, pipeline
-from mnist_gan.config import Config, TrainConfig
+from mnist_gan.config import Config, Device, TrainConfig
 from mnist_gan.errors import UserError
 from mnist_gan.files import flatten, sha256
 from mnist_gan.quality.guards import too_few
@@ -60,7 +60,7 @@ def publish() -> tuple[str, str, str, str]:
     )
     with store_failures_in_one_line():
         run, state = published.publish(store, result)
-    elsewhere = another_environment(final.origin)
+    elsewhere = another_environment(final.origin, params.train)
 
     def said(state: str) -> str:
         named = f"{run.name} ({state})"
@@ -113,12 +113,12 @@ def validation() -> dict[int, dict[str, float]]:
     return {int(row["step"]): {name: float(row[name]) for name in row if name not in AXES} for row in rows}
 
 
-def another_environment(origin: Origin) -> str:
+def another_environment(origin: Origin, shared: TrainConfig) -> str:
     """What differs where the result was made, as after a restore from a shared cache: DVC does not see it."""
-    hardware.configure()
-    device = "cpu" if origin.shared["device"] == "cpu" else "auto"
+    hardware.configure(threads=shared.threads)
+    device: Device = "cpu" if shared.device == "cpu" else "auto"
     try:
-        here = hardware_for(TrainConfig(**dict(origin.shared) | {"device": device})).environment
+        here = hardware_for(shared.model_copy(update={"device": device})).environment
     except UserError as error:
         return f"made in another environment: {error}"
     differences = [
@@ -126,4 +126,7 @@ def another_environment(origin: Origin) -> str:
     ]
     if not differences:
         return ""
-    return f"made in another environment ({'; '.join(differences)}); `dvc repro -f train` makes it in this one"
+    return (
+        f"made in another environment ({'; '.join(differences)}); "
+        "`dvc repro -f -s train && dvc repro` makes it in this one"
+    )

@@ -34,7 +34,7 @@ def train() -> None:
     params = config.load()
     shared = params.train
     options = variants.parse(shared.variant, params.variant)
-    hardware.configure(shared.deterministic)
+    hardware.configure(shared.deterministic, shared.threads)
     store = connect()
     split = read_prepared("train")
     engine = Engine(shared, options, split)

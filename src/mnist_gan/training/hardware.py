@@ -12,24 +12,19 @@ from dataclasses import dataclass
 import joblib
 import torch
 
-from mnist_gan.config import Device, Precision
+from mnist_gan.config import Device, Precision, Threads
 from mnist_gan.errors import UserError
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """mallopt's parameters, of glibc's malloc.h."""
 
 
-def use_one_thread() -> None:
-    """Have this process and those that it starts compute in one thread."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-
-
-def configure(deterministic: bool = True) -> None:
+def configure(deterministic: bool = True, threads: Threads = "auto") -> None:
     """Set up this process for computing.
 
     Args:
         deterministic: use only kernels that give the same bits every time.
+        threads: of a CPU; ``auto`` takes OMP_NUM_THREADS, else as many as there are cores.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # What torch.use_deterministic_algorithms does, but for importing its compiler, which takes seconds.
@@ -42,7 +37,7 @@ def configure(deterministic: bool = True) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_flush_denormal(True)  # denormals are slow and of no use
     # In a container with a quota, torch counts the cores of the host.
-    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()) if threads == "auto" else threads)
     _keep_memory()
 
 
