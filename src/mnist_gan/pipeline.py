@@ -22,8 +22,7 @@ RESULT = ("download", "prepare", "train", "ruler", "render", "evaluate")
 def inputs(stage: str, config: Config) -> dict[str, str]:
     """What ``stage`` depends on, but for what other stages made, which the caller has read.
 
-    Parameters by key, as params.yaml may have them, but for REQUESTS, which the environment says more of; by path the
-    SHA-256 of source files and of the data set's file.
+    Parameters by key, as params.yaml may have them, and by path the SHA-256 of source files and of the data set's file.
     """
     params = config.model_dump()
 
@@ -34,7 +33,6 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in listed.get("params", ()):
         found |= _flatten(key, _lookup(params, key))
-    found = {key: value for key, value in found.items() if key not in REQUESTS}
     for dep in listed.get("deps", ()):
         if dep.startswith((SOURCE, SETS)):
             tracked = Path(f"{dep}.dvc")  # what git has of a file that is DVC's, which may not be here
@@ -45,8 +43,11 @@ def inputs(stage: str, config: Config) -> dict[str, str]:
 
 
 def determinants(config: Config, environment: Mapping[str, str]) -> str:
-    """Names all that determines a result, its pictures and its measures: 64 hex digits."""
-    listed = [inputs(stage, config) for stage in RESULT]
+    """Names all that determines a result, its pictures and its measures: 64 hex digits.
+
+    Not REQUESTS: what came of them is in ``environment``.
+    """
+    listed = [{key: value for key, value in inputs(stage, config).items() if key not in REQUESTS} for stage in RESULT]
     return sha256(json.dumps([*listed, dict(environment)], sort_keys=True).encode())
 
 

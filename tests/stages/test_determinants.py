@@ -12,7 +12,7 @@ from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from mnist_gan import pipeline
-from mnist_gan.config import REQUESTS, VARIANTS, Config, load
+from mnist_gan.config import VARIANTS, Config, load
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 COMPUTING = [name for name in PIPELINE if name not in ("check", "options", "publish")]
@@ -123,6 +123,6 @@ def test_inputs_of_a_training_are_its_parameters_and_its_code(params: Config, va
     }
     assert not {name for name in files if "tracking" in name or "report" in name}
     assert {name for name in inputs if "/" not in name} == {
-        *({f"train.{key}" for key in chosen.train.model_dump()} - set(REQUESTS)),
+        *(f"train.{key}" for key in chosen.train.model_dump()),
         *(f"variants.{variant}.{key}" for key in params.variants[variant]),
     }

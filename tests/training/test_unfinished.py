@@ -145,8 +145,7 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
     threads = torch.get_num_threads()
     assert (f"threads {threads}, here 1" in message) == (threads > 1)
     assert "train.seed 0, here 5, variants.gan.epochs 400, here 1. It stays: " in message
-    here = f" -S train.threads={threads}" if threads > 1 else ""
-    assert f"dvc exp run -S train.seed=0 -S variants.gan.epochs=400{here}` goes on with it, " in message
+    assert "dvc exp run -S train.seed=0 -S variants.gan.epochs=400` goes on with it, " in message
     assert message.endswith(f"`rm -r .unfinished/{folder.name}` discards it")
 
     set_params(small, variants__gan__epochs=400, train__seed=0)

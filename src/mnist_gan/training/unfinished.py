@@ -227,11 +227,10 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     files = [key for key in differing if _is_content(key)]
     params = [key for key in differing if key in theirs and key not in (*files, *ENVIRONMENT)]
     sets = [f"{key}={theirs[key]}" for key in params]
-    asked = {"device": "cpu", "threads": theirs["threads"]} if "threads" in theirs else {"device": "cuda"}
-    asked["precision"] = theirs["precision"]
-    sets += [f"train.{key}={value}" for key, value in asked.items() if key in differing]
+    sets += [f"train.precision={theirs['precision']}"] if "precision" in differing else []
+    threads = ["env", f"OMP_NUM_THREADS={theirs['threads']}"] if "threads" in differing and "threads" in theirs else []
     run = ["exp", "run", *(word for change in sets for word in ("-S", change))] if sets else ["repro"]
-    typed = command("dvc", *run)
+    typed = command(*threads, "dvc", *run)
     before = ["the files as they were"] if files else []
     before += [f"{key} {theirs[key]}" for key in ("device", "torch") if key in differing]
     return f"with {' and '.join(before)}, {typed}" if before else typed
