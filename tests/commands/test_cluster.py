@@ -96,7 +96,9 @@ def make_project(folder: Path, images: Path | None = None) -> Project:
     code = squares.read_text().replace("        fake =", f"        {fails}\n        fake =", 1)
     squares.write_text(f"from mnist_gan.errors import UserError\n{code}")
     unfinished = folder / "src/mnist_gan/training/unfinished.py"
-    unfinished.write_text(unfinished.read_text().replace("INTERVAL_S = 30", "INTERVAL_S = 1"))
+    changed, count = re.subn(r"^INTERVAL_S: float = 30$", "INTERVAL_S: float = 1", unfinished.read_text(), flags=re.M)
+    assert count == 1
+    unfinished.write_text(changed)
     made.run("dvc", "repro")
     made.commit("short intervals")
     made.run("dvc", "remote", "add", "--default", "folder", str(folder.with_name("remote")))
