@@ -251,10 +251,11 @@ def test_a_cluster_that_loses_a_node_makes_every_result_once(team: Server, nodes
     report = (project.folder / "reports/compare.md").read_text()
     assert all(run.data.tags["generator.sha256"] in report for run in finished)
 
-    # What was made there is a cache hit here.
+    # What was made there is a cache hit here, but for the pictures: DVC forgets a stage with an uncached output that is
+    # neither a metric nor a plot, and plots/play.html is none.
     output = project.run(
         "dvc", "exp", "run", "--pull", "-S", "train.threads=1", "-S", "train.seed=3", "-S", "variants.squares.epochs=20"
     )
-    for stage in ("train", "render", "evaluate"):
-        assert f"Stage '{stage}' is cached" in output
+    assert "Stage 'train' is cached" in output
+    assert "Stage 'evaluate' is cached" in output
     assert len(client.search_runs(["1"])) == len(runs) + 1
