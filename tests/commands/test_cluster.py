@@ -258,4 +258,7 @@ def test_a_cluster_that_loses_a_node_makes_every_result_once(team: Server, nodes
     )
     assert "Stage 'train' is cached" in output
     assert "Stage 'evaluate' is cached" in output
+    (made,) = [run for run in finished if run.data.params["train.seed"] == "3"]
+    pictures = Path(client.download_artifacts(made.info.run_id, "plots/samples.png"))
+    assert pictures.read_bytes() == (project.folder / "plots/samples.png").read_bytes()
     assert len(client.search_runs(["1"])) == len(runs) + 1

@@ -444,10 +444,10 @@ def test_what_is_said_of_an_unfinished_training_goes_on_with_it(project: Project
     os.killpg(training.pid, signal.SIGINT)
     training.wait()
     (state,) = set(project.folder.glob(".unfinished/*/state.safetensors")) - before
-    set_params(project.folder, variants__gan__epochs=1)
+    set_params(project.folder, variants__gan__epochs=1, train__precision="bfloat16")
     said = project.run("dvc", "repro", "train")
     typed = paste(said.partition("goes on with it")[0].rpartition("stays: ")[2], project.folder)
-    assert typed == "env OMP_NUM_THREADS=2 dvc exp run -S variants.gan.epochs=30"
+    assert typed == "env OMP_NUM_THREADS=2 dvc exp run -S train.precision=auto -S variants.gan.epochs=30"
     assert not state.exists()
     project.run("git", "checkout", ".")
 

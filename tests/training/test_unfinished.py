@@ -1,6 +1,7 @@
 """Interrupted trainings, by real processes and real signals."""
 
 import hashlib
+import json
 import random
 import shutil
 import signal
@@ -157,6 +158,27 @@ def test_a_training_that_is_not_taken_up_says_why_and_how(small: Path) -> None:
     assert "is not taken up" not in errors
     paste(message.partition("goes on with it, ")[2], small)
     assert not folder.exists()
+
+
+def test_a_precision_comes_back_with_the_parameter_that_it_came_from(small: Path) -> None:
+    """Where the parameter is the same, the machines differ, and no command mends that."""
+    set_params(small, variants__gan__epochs=400)
+    folder = interrupt(small)
+    set_params(small, variants__gan__epochs=1, train__precision="bfloat16")
+    done = run_stage("train", small)
+    assert done.returncode == 0, done.stderr
+    (message,) = [line for line in done.stderr.splitlines() if "is not taken up" in line]
+    assert ": precision float32, here bfloat16, train.precision auto, here bfloat16, " in message
+    assert "stays: `dvc exp run -S train.precision=auto -S variants.gan.epochs=400` goes on with it, " in message
+
+    listed = folder / "training.json"
+    theirs = json.loads(listed.read_text())
+    theirs["inputs"]["train.precision"] = "bfloat16"
+    listed.write_text(json.dumps(theirs))
+    set_params(small, variants__gan__epochs=2)
+    done = run_stage("train", small)
+    (message,) = [line for line in done.stderr.splitlines() if "is not taken up" in line]
+    assert "stays: with precision float32, `dvc exp run -S variants.gan.epochs=400` goes on with it, " in message
 
 
 def test_another_variant_or_a_damaged_state_does_not_stand_in_the_way(small: Path) -> None:

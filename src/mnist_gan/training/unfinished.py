@@ -227,12 +227,12 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     files = [key for key in differing if _is_content(key)]
     params = [key for key in differing if key in theirs and key not in (*files, *ENVIRONMENT)]
     sets = [f"{key}={theirs[key]}" for key in params]
-    sets += [f"train.precision={theirs['precision']}"] if "precision" in differing else []
     threads = ["env", f"OMP_NUM_THREADS={theirs['threads']}"] if "threads" in differing and "threads" in theirs else []
     run = ["exp", "run", *(word for change in sets for word in ("-S", change))] if sets else ["repro"]
     typed = command(*threads, "dvc", *run)
     before = ["the files as they were"] if files else []
-    before += [f"{key} {theirs[key]}" for key in ("device", "torch") if key in differing]
+    of_machine = [key for key in ("device", "precision", "torch") if key in differing and f"train.{key}" not in params]
+    before += [f"{key} {theirs[key]}" for key in of_machine]
     return f"with {' and '.join(before)}, {typed}" if before else typed
 
 
