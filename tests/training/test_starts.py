@@ -38,13 +38,13 @@ def test_a_start_has_the_same_layout(workspace: Path) -> None:
 
 def test_a_start_of_before_an_option_is_as_it_was_then(workspace: Path) -> None:
     params = config.load()
-    there = layout("r3gan", variants.parse("r3gan", params.variants["r3gan"]), 100, 1, 32)
-    del there["ratio"], there["muon"], there["supersampling"]
+    there = layout("cr3gan", variants.parse("cr3gan", params.variants["cr3gan"]), 100, 1, 32)
+    del there["ratio"], there["muon"], there["supersampling"], there["moments"]
     write_tensors(starts.FOLDER / "old", {"steps": torch.tensor(1)}, {"layout": there, "epochs": 1})
-    set_params(workspace, train__variant="r3gan", train__init_from="old")
-    for option, was in {"ratio": 1.0, "muon": False, "supersampling": 1}.items():
-        said = f"old is a training with {option} {was}, here {params.variants['r3gan'][option]}"
+    set_params(workspace, train__variant="cr3gan", train__init_from="old")
+    for option, was in {"ratio": 1.0, "muon": False, "supersampling": 1, "moments": 0.0}.items():
+        said = f"old is a training with {option} {was}, here {params.variants['cr3gan'][option]}"
         with pytest.raises(UserError, match=said):
             starts.checked(config.load())
-        set_params(workspace, **{f"variants__r3gan__{option}": was})
+        set_params(workspace, **{f"variants__cr3gan__{option}": was})
     assert starts.checked(config.load()) == starts.FOLDER / "old"

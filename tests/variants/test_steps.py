@@ -127,6 +127,7 @@ def test_losses_survive_extreme_logits(workspace: object, train_split: Split, lo
 def test_a_step_returns_its_record(workspace: object, train_split: Split, name: str) -> None:
     variant = variant_of(name)
     assert variant.record[:2] == ("loss_g", "loss_d")
+    variant.see([to_float(train_split.images[:500])])
     record = list_of(variant, to_float(train_split.images[:4]), train_split.labels[:4].long())
     assert record.shape == (len(variant.record),)
     assert record.isfinite().all()
@@ -258,9 +259,11 @@ class TestConditional:
     """The digit is part of the latent vector."""
 
     @pytest.fixture
-    def variant(self, workspace: object) -> Any:
+    def variant(self, workspace: object, train_split: Split) -> Any:
         torch.manual_seed(0)
-        return variant_of("cr3gan").eval()
+        made = variant_of("cr3gan").eval()
+        made.see([to_float(train_split.images[:500])])
+        return made
 
     def test_the_first_entry_says_the_digit_and_no_more(self, variant: Any) -> None:
         generator = variant.drawn

@@ -20,6 +20,9 @@ from mnist_gan.training.kernels import accelerate
 from mnist_gan.training.muon import Muon
 from mnist_gan.variants import Options
 
+SEEN = 500
+"""Images that a variant sees at once, before the training."""
+
 
 def hardware_for(shared: TrainConfig) -> Hardware:
     """What the variant that ``shared`` selects is trained on; raises UserError where that cannot be used."""
@@ -57,6 +60,7 @@ class Engine:
         self.optimizers = {network: self._optimizers(network, options) for network in networks}
         self.images = split.images.to(self.device).contiguous(memory_format=torch.channels_last)
         self.labels = split.labels.long().to(self.device)
+        self.variant.see(to_float(images) for images in self.images.split(SEEN))
         self.options = options
         self.epoch_steps = steps_per_epoch(len(self.images), options.batch_size)
         self.total_steps = options.epochs * self.epoch_steps

@@ -6,7 +6,7 @@ project but this one. Training enters by ``parse`` and ``build``.
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -80,6 +80,9 @@ class Variant(nn.Module):
             args: their labels ``[N]``, of a variant that is ``labelled``; else none.
             kind: what ``kind`` returned.
         """
+
+    def see(self, batches: Iterable[Tensor]) -> None:
+        """Look at all training images, ``[N, C, H, W]`` in [-1, 1] in each batch, before the first step."""
 
     def kind(self, step: int) -> Mapping[str, bool]:
         """Keyword arguments of ``step`` for the step after ``step`` others; there are few different ones."""

@@ -4,7 +4,7 @@ The networks, made for two cores and a minute; Muon for the inner layers of the 
 moving average of the generator; a learning rate that falls to zero; the gradient penalty.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from math import prod
 from typing import Annotated, ClassVar
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from mnist_gan import variants
 from mnist_gan.config import Count
 from mnist_gan.variants import ImageShape
+from mnist_gan.variants._moments import Moments
 
 
 class Options(variants.Options):
     """What all variants have, and what the small ones share; 0.2.0 knew none of those that have a default."""
 
-    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "ratio", "muon", "supersampling")
+    fixed: ClassVar[tuple[str, ...]] = (*variants.Options.fixed, "width", "ratio", "muon", "supersampling", "moments")
 
     width: Annotated[int, Field(ge=2, le=1024)]
     """Maps before the generator's last layer."""
@@ -37,17 +38,31 @@ class Options(variants.Options):
     """Whether the discriminator's inner convolutions are trained by Muon."""
     supersampling: Annotated[int, Field(ge=1, le=64)] = 1
     """Values of the generator's last layer whose mean is a pixel."""
+    moments: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the distance of ``Moments`` in the generator's loss."""
 
 
 class Variant(variants.Variant):
     """Two networks, the average and the decay; the game is left to say."""
 
-    def __init__(self, options: Options, generator: nn.Module, discriminator: nn.Module, latent_dim: int) -> None:
+    def __init__(
+        self, options: Options, generator: nn.Module, discriminator: nn.Module, latent_dim: int, image_shape: ImageShape
+    ) -> None:
         super().__init__(generator, discriminator, latent_dim)
         self.options = options
         self.averaged = deepcopy(generator).requires_grad_(False)
+        self.moments = Moments(image_shape) if options.moments else None
         self.register_buffer("updates", torch.zeros(()))
         self.updates: Tensor
+
+    def see(self, batches: Iterable[Tensor]) -> None:
+        """Take the training images' moments, where they are to be matched."""
+        if self.moments:
+            self.moments.see(batches)
+
+    def mismatch(self, fake: Tensor) -> Tensor:
+        """What the generator pays, beside the game, where the moments of ``fake`` are not the training images'."""
+        return self.options.moments * self.moments(fake) if self.moments else fake.new_zeros(())
 
     @property
     def by_muon(self) -> Sequence[nn.Parameter]:

@@ -29,7 +29,7 @@ class Variant(_small.Penalised):
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape, classes: int) -> None:
         generator = Generator(latent_dim, image_shape, options, classes)
         discriminator = Discriminator(image_shape, options, outputs=classes)
-        super().__init__(options, generator, discriminator, latent_dim)
+        super().__init__(options, generator, discriminator, latent_dim, image_shape)
         self.generator: Generator
 
     def step(self, real: Tensor, labels: Tensor, penalised: bool) -> Step:
@@ -48,7 +48,7 @@ class Variant(_small.Penalised):
         yield Update(self.discriminator, loss_d + self.options.gamma * both)
 
         loss_g = softplus(real_logits.detach() - logits(fake)).mean()
-        yield Update(self.generator, loss_g)
+        yield Update(self.generator, loss_g + self.mismatch(fake))
         self.average()
 
         return torch.stack([loss_g, loss_d, (real_logits - fake_logits).mean(), both]).detach()

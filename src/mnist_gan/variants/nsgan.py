@@ -24,7 +24,7 @@ class Variant(_small.Penalised):
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
         generator = Generator(latent_dim, image_shape, options)
-        super().__init__(options, generator, Discriminator(image_shape, options), latent_dim)
+        super().__init__(options, generator, Discriminator(image_shape, options), latent_dim, image_shape)
 
     def step(self, real: Tensor, penalised: bool) -> Step:
         """The discriminator first, then the generator against it, on the same generated images."""
@@ -35,7 +35,7 @@ class Variant(_small.Penalised):
         yield Update(self.discriminator, loss_d + self.options.gamma * r1)
 
         loss_g = softplus(-self.discriminator(fake)).mean()  # -log D(G(z))
-        yield Update(self.generator, loss_g)
+        yield Update(self.generator, loss_g + self.mismatch(fake))
         self.average()
 
         probabilities = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()

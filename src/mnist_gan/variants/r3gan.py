@@ -25,7 +25,7 @@ class Variant(_small.Penalised):
 
     def __init__(self, options: Options, latent_dim: int, image_shape: ImageShape) -> None:
         generator = Generator(latent_dim, image_shape, options)
-        super().__init__(options, generator, Discriminator(image_shape, options), latent_dim)
+        super().__init__(options, generator, Discriminator(image_shape, options), latent_dim, image_shape)
 
     def step(self, real: Tensor, penalised: bool) -> Step:
         """The discriminator first, then the generator against it, on the same pairs of a real and a generated image."""
@@ -36,7 +36,7 @@ class Variant(_small.Penalised):
         yield Update(self.discriminator, loss_d + self.options.gamma * both)
 
         loss_g = softplus(real_logits.detach() - self.discriminator(fake)).mean()  # -log sigmoid(D(G(z)) - D(x))
-        yield Update(self.generator, loss_g)
+        yield Update(self.generator, loss_g + self.mismatch(fake))
         self.average()
 
         return torch.stack([loss_g, loss_d, (real_logits - fake_logits).mean(), both]).detach()

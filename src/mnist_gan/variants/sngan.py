@@ -28,7 +28,7 @@ class Variant(_small.Variant):
         for layer in discriminator:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer)
-        super().__init__(options, Generator(latent_dim, image_shape, options), discriminator, latent_dim)
+        super().__init__(options, Generator(latent_dim, image_shape, options), discriminator, latent_dim, image_shape)
 
     def step(self, real: Tensor) -> Step:
         """The discriminator first, then the generator against it, on the same generated images."""
@@ -38,7 +38,7 @@ class Variant(_small.Variant):
         yield Update(self.discriminator, loss_d)
 
         loss_g = -self.discriminator(fake).mean()
-        yield Update(self.generator, loss_g)
+        yield Update(self.generator, loss_g + self.mismatch(fake))
         self.average()
 
         return torch.stack([loss_g, loss_d, (real_logits - fake_logits).mean()]).detach()
