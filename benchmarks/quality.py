@@ -37,10 +37,10 @@ SETTINGS: dict[float, dict[str, Any]] = {
     1.0: {"width": 16, "batch_size": 64, "lr": 0.006, "epochs": 1},
     0.6: {"width": 24, "batch_size": 64, "lr": 0.005, "epochs": 1},
     0.35: {"width": 24, "batch_size": 64, "lr": 0.003, "epochs": 2},
-    0.21: {"width": 24, "ratio": 1.33, "batch_size": 80, "lr": 0.0035, "gamma": 0.5, "epochs": 5},
+    0.21: {"width": 24, "ratio": 1.33, "batch_size": 80, "lr": 0.0035, "gamma": 0.5, "moments": 0.1, "epochs": 5},
 }
 """Of ``cr3gan``, by distance."""
-COMMON = {"ratio": 1.0, "gamma": 0.6}
+COMMON = {"ratio": 1.0, "gamma": 0.6, "moments": 0.0}
 """What they have in common where they do not say otherwise; the rest is as in params.yaml."""
 COLUMNS = ("distance", "settings", "training (s)", "parts of T", "aim", "judges", "autoencoder", "variety",
            "digits' shares off by", "copies", "n")  # fmt: skip
