@@ -34,6 +34,12 @@ INTERVAL_S: float = 30
 """Seconds between two writes of the state: what an interruption costs at most."""
 ENVIRONMENT = ("device", "threads", "precision", "torch")
 """The inputs that are neither a parameter nor a file; on a GPU there are no threads."""
+DECIDED_BY: dict[str, set[str]] = {
+    "device": {"train.device"},
+    "precision": {"train.device", "train.precision", "train.variant"},
+    "torch": set(),
+}
+"""Those that no command brings back, unless one of these parameters made them differ."""
 
 
 class Training(Section):
@@ -231,8 +237,7 @@ def _way_back(differing: list[str], theirs: Mapping[str, str]) -> str:
     run = ["exp", "run", *(word for change in sets for word in ("-S", change))] if sets else ["repro"]
     typed = command(*threads, "dvc", *run)
     before = ["the files as they were"] if files else []
-    of_machine = [key for key in ("device", "precision", "torch") if key in differing and f"train.{key}" not in params]
-    before += [f"{key} {theirs[key]}" for key in of_machine]
+    before += [f"{key} {theirs[key]}" for key, by in DECIDED_BY.items() if key in differing and not by & {*params}]
     return f"with {' and '.join(before)}, {typed}" if before else typed
 
 
