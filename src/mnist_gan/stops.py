@@ -19,6 +19,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _asked = 0
 """How many stops this process was sent."""
 
+_held = False
+"""Whether a stop is put off."""
+
 
 def leave_at_once() -> None:
     """Make a stop end the process at once, for a program that has opened nothing yet."""
@@ -46,6 +49,18 @@ def kept() -> Iterator[None]:
         check()
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Put a stop off to the end, around what is short and must be whole; a third one ends the process all the same."""
+    global _held
+    _held = True
+    try:
+        yield
+    finally:
+        _held = False
+        check()
+
+
 def leave() -> NoReturn:
     """End the process as a stopped one.
 
@@ -65,7 +80,7 @@ def _leave(signal_number: int = 0, frame: FrameType | None = None) -> NoReturn:
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     global _asked
     _asked += 1
-    if _asked == 1:
+    if _asked == 1 and not _held:
         raise KeyboardInterrupt
     if _asked > 2:
         _leave()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import artifact, paste, run_python, set_params
 from pictures import letters, views, write_folder
@@ -148,6 +149,32 @@ def test_a_stop_leaves_all_or_nothing(project: Project, folder: Path, seconds: f
     else:
         assert (program.returncode, errors) == (130, "interrupted\n")
     project.run("git", "checkout", "params.yaml")
+    assert unchanged(project)
+
+
+ADD = """
+from mnist_gan.__main__ import run_as_program
+from mnist_gan.commands._dvc import dvc
+run_as_program(lambda: dvc("add", "data/sets/whole"))
+"""
+
+
+def test_a_stop_waits_for_dvc(project: Project) -> None:
+    """DVC that is ended in the middle may leave a list of locks that no later command can read."""
+    added = project.folder / "data/sets/whole"
+    added.write_bytes(b"whole")
+    program = subprocess.Popen(
+        [sys.executable, "-c", ADD],
+        cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not psutil.Process(program.pid).children():
+        assert program.poll() is None
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate()
+    assert (program.returncode, errors) == (130, "interrupted\n")
+    assert added.with_name("whole.dvc").exists()
+    project.run("dvc", "remove", "data/sets/whole.dvc")
+    added.unlink()
     assert unchanged(project)
 
 

@@ -307,11 +307,11 @@ def queue_of(project: Project) -> list[str]:
 
 
 def test_what_is_in_the_way_of_the_queue_is_said(project: Project) -> None:
-    ask = "from mnist_gan.__main__ import run_as_program\nfrom mnist_gan.commands import sweep\nrun_as_program({})"
+    imports = "from mnist_gan.__main__ import run_as_program\nfrom mnist_gan.commands import _dvc, sweep"
 
     def said(call: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", ask.format(call)],
+            [sys.executable, "-c", f"{imports}\nrun_as_program({call})"],
             cwd=project.folder, env=project.environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 1
@@ -322,7 +322,7 @@ def test_what_is_in_the_way_of_the_queue_is_said(project: Project) -> None:
     project.run("dvc", "exp", "run", "--queue", "--name", "waits", "-S", "train.seed=9")
     (message,) = set(project.folder.glob(messages)) - before
     with Repo(str(project.folder)).lock:
-        words = said('lambda: sweep.dvc("exp", "remove", "--queue")')
+        words = said('lambda: _dvc.dvc("exp", "remove", "--queue")')
     assert words.startswith("error: DVC is at work in this checkout: wait for its end, or end it")
     message.write_text("{")
     words = said("sweep.experiments")

@@ -4,7 +4,6 @@ All images are read before anything is written. The set is one file, data/sets/N
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from mnist_gan import config, errors, stops
 from mnist_gan.commands import _folder as folders
+from mnist_gan.commands._dvc import dvc
 from mnist_gan.data import sets
 from mnist_gan.errors import UserError, command
 from mnist_gan.files import write_tensors
@@ -87,13 +87,7 @@ def take(path: Path, found: folders.Found) -> None:
     try:
         with stops.kept():
             write_tensors(path, found.pack(), {"noun": found.noun, "classes": found.names})
-            # In a session of its own: Ctrl-C reaches this program alone, which ends it and cleans up.
-            added = subprocess.run(
-                ["dvc", "add", "--quiet", str(path)], capture_output=True, text=True, start_new_session=True
-            )
-            if added.returncode:
-                reason = next(filter(None, reversed(added.stderr.splitlines())), "it says no reason")
-                raise UserError(f"dvc cannot track {path}: {reason.removeprefix('ERROR: ')}")
+            dvc("add", str(path))
             select(path.name)
     except BaseException:
         for file, content in before.items():
@@ -118,9 +112,7 @@ def forget(name: str) -> None:
         raise UserError(f"there is no data set {name!r} that was made of a folder")
     if config.load().data.name == name:
         select("mnist")
-    removed = subprocess.run(["dvc", "remove", "--quiet", str(known)], capture_output=True, text=True)
-    if removed.returncode:
-        raise UserError(f"dvc cannot remove {known}: {removed.stderr.strip()}")
+    dvc("remove", str(known))
     path.unlink(missing_ok=True)
     print(f"{path} is removed")
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from mnist_gan import config, pipeline
 from mnist_gan.commands._cluster import Cluster, connected
+from mnist_gan.commands._dvc import dvc, show_dvc
 from mnist_gan.config import VARIANTS, Config
 from mnist_gan.errors import UserError, command
 from mnist_gan.quality.verdict import SEEDS, smallest_ratio
@@ -46,8 +47,6 @@ WORKER_S = 60
 """Without a worker for so many seconds, the queue is dead; one starts in ten."""
 MARK = "MNIST_GAN_SWEEP"
 """In the environment of every process that a sweep begins."""
-QUEUE = Path(".dvc/tmp/exps")
-"""Of DVC: what waits, runs and has failed. What has succeeded is in git."""
 PATIENCE_S = 20
 """So long may a training take to stop."""
 
@@ -334,8 +333,8 @@ def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
     """
     if store.is_local:
         raise UserError("--cluster: MLflow's store is a file of this machine; name a server in MLFLOW_TRACKING_URI")
-    dvc("repro", "--quiet", "ruler")
-    dvc("push", "--quiet", "prepare", "judges", "autoencoder", "ruler")
+    show_dvc("repro", "ruler")
+    show_dvc("push", "prepare", "judges", "autoencoder", "ruler")
     return Cluster(options.gpus, options.workspace)
 
 
@@ -419,29 +418,3 @@ def has_worker() -> bool:
         "queue-worker" in (process.info["cmdline"] or ()) and process.info["cwd"] == str(Path.cwd())
         for process in psutil.process_iter(["cmdline", "cwd"])
     )
-
-
-def dvc(*arguments: str) -> str:
-    """What ``dvc`` prints; raises UserError with its complaint where it fails, and with what is in its way."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
-    if done.returncode == 0:
-        return done.stdout
-    complaint = next((line for line in done.stderr.splitlines() if line.startswith("ERROR: ")), "no word of an error")
-    said = f"dvc {' '.join(arguments)}: {complaint.removeprefix('ERROR: ')}"
-    if "acquire lock" in said:
-        said = "; ".join(["DVC is at work in this checkout: wait for its end, or end it", *dvc_processes()])
-    elif "unexpected error" in said and QUEUE.exists():
-        said += f"; if that is DVC's queue, {command('rm', '-r', QUEUE)} begins it anew, and no result is lost"
-    raise UserError(said)
-
-
-def dvc_processes() -> list[str]:
-    """The programs of DVC that run in this checkout, in words."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
-        words = process.info["cmdline"] or ()
-        programs = [Path(word).name for word in words[:3]]
-        if "dvc" in programs and process.info["cwd"] == str(Path.cwd()):
-            typed = command("dvc", *words[programs.index("dvc") + 1 :])
-            found.append(f"{typed} is process {process.info['pid']}")
-    return found
