@@ -333,6 +333,8 @@ def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
     """
     if store.is_local:
         raise UserError("--cluster: MLflow's store is a file of this machine; name a server in MLFLOW_TRACKING_URI")
+    if "(default)" not in dvc("remote", "list"):
+        raise UserError("--cluster: DVC has no remote for the results: `dvc remote add --default NAME URL` names one")
     show_dvc("repro", "ruler")
     show_dvc("push", "prepare", "judges", "autoencoder", "ruler")
     return Cluster(options.gpus, options.workspace)
