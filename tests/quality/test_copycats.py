@@ -106,7 +106,8 @@ TRIES = 60
 IMAGES = 3000
 """Of each try: a third of the calibration's, which is enough to tell what is crowned."""
 honest = calibrate.bent(0.8, 4, calibrate.unseen)
-"""Images of an honest generator about as far from real ones as the committed default's: new ones, but a little bent."""
+"""Images of an honest generator: new ones, a little bent. They are farther from real ones than the committed default's
+(1.49 / 1.06 of 3,000 images), and so easier to beat."""
 
 
 class Fraud:
