@@ -335,7 +335,7 @@ def workers_for(store: Store, options: argparse.Namespace) -> Cluster:
         raise UserError("--cluster: MLflow's store is a file of this machine; name a server in MLFLOW_TRACKING_URI")
     if "(default)" not in dvc("remote", "list"):
         raise UserError("--cluster: DVC has no remote for the results: `dvc remote add --default NAME URL` names one")
-    show_dvc("repro", "ruler")
+    show_dvc("repro", "--quiet", "ruler")
     show_dvc("push", "prepare", "judges", "autoencoder", "ruler")
     return Cluster(options.gpus, options.workspace)
 
@@ -354,6 +354,8 @@ def act(plan: Plan) -> None:
         print(f"{trial.name}: published already", flush=True)
     for name in plan.forget:
         dvc("exp", "remove", name)
+    if plan.queue:  # once, in the workspace: else each of those that begin together would make the ruler
+        show_dvc("repro", "--quiet", "ruler")
     for trial in plan.queue:
         dvc("exp", "run", "--queue", "--name", trial.name, *(f"-S{change}" for change in trial.changes))
         print(f"{trial.name}: queued", flush=True)
