@@ -159,22 +159,35 @@ run_as_program(lambda: dvc("add", "data/sets/whole"))
 """
 
 
+def stopped_in_dvc(project: Project, *command: str) -> tuple[int, str]:
+    """Exit code and errors of a program that is sent Ctrl-C once DVC has begun, in a session of its own."""
+    program = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while all(os.getsid(child.pid) == program.pid for child in psutil.Process(program.pid).children()):
+        assert program.poll() is None
+        time.sleep(0.01)
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate()
+    return program.returncode, errors
+
+
 def test_a_stop_waits_for_dvc(project: Project) -> None:
     """DVC that is ended in the middle may leave a list of locks that no later command can read."""
     added = project.folder / "data/sets/whole"
     added.write_bytes(b"whole")
-    program = subprocess.Popen(
-        [sys.executable, "-c", ADD],
-        cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while not psutil.Process(program.pid).children():
-        assert program.poll() is None
-    os.killpg(program.pid, signal.SIGINT)
-    _, errors = program.communicate()
-    assert (program.returncode, errors) == (130, "interrupted\n")
+    assert stopped_in_dvc(project, "-c", ADD) == (130, "interrupted\n")
     assert added.with_name("whole.dvc").exists()
     project.run("dvc", "remove", "data/sets/whole.dvc")
     added.unlink()
+    assert unchanged(project)
+
+
+def test_a_stop_leaves_no_half_of_a_forgotten_set(project: Project, folder: Path) -> None:
+    assert data(project, str(folder), "--name", "half").returncode == 0
+    assert stopped_in_dvc(project, "-m", "mnist_gan", "data", "--forget", "half") == (130, "interrupted\n")
+    project.run("git", "checkout", "params.yaml")
     assert unchanged(project)
 
 

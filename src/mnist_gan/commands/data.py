@@ -112,8 +112,8 @@ def forget(name: str) -> None:
         raise UserError(f"there is no data set {name!r} that was made of a folder")
     if config.load().data.name == name:
         select("mnist")
-    dvc("remove", str(known))
     path.unlink(missing_ok=True)
+    dvc("remove", str(known))
     print(f"{path} is removed")
 
 
