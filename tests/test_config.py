@@ -1,11 +1,12 @@
 """params.yaml: the article's defaults, and a clear line for everything else."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_stage, set_params
-from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize import load_yaml, modify_yaml
 
 from mnist_gan import config, variants
 from mnist_gan.errors import UserError
@@ -128,3 +129,16 @@ def test_stage_ends_with_one_line(workspace: Path, stage: str) -> None:
         done.stderr == f"error: params.yaml: train.variant: must be one of {', '.join(config.VARIANTS)}, not 'wgan'\n"
     )
     assert {path.name for path in workspace.iterdir()} == {"params.yaml", "dvc.yaml", "data", "src"}
+
+
+def test_dvc_changes_a_parameter_and_nothing_else(tmp_path: Path) -> None:
+    """As ``dvc exp run -S`` does; a list with a comment beside its name came out as no YAML."""
+    params = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params)
+    for seed in (1, 0):
+        with modify_yaml(str(params)) as changed:
+            changed["train"]["seed"] = seed
+    assert params.read_text() == (ROOT / "params.yaml").read_text()
+    with modify_yaml(str(params)) as changed:
+        changed["download"]["mirrors"] = []
+    assert load_yaml(str(params))["download"] == {"mirrors": []}
