@@ -259,6 +259,7 @@ def make_small(small_inputs: Path, folder: Path) -> None:
         train__variant="gan", train__sample_interval=4, train__checkpoints=100_000, train__device="cpu",
         variants__gan__epochs=2, variants__gan__batch_size=64,
         variants__dcgan__epochs=2, variants__dcgan__batch_size=64,
+        variants__sngan__epochs=2, variants__sngan__batch_size=64,
         variants__r3gan__epochs=2, variants__r3gan__batch_size=64,
         variants__cr3gan__epochs=2, variants__cr3gan__batch_size=64,
         evaluate__samples=1000,
