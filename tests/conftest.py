@@ -46,10 +46,7 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ODD = """a b'c $d "e" w?x#y &;+ü"""
 """The name of a folder, with what a shell, a URI or SQL would take for its own; but no %, which MLflow decodes."""
-LONGEST = (
-    "test_pipeline.py", "test_sweep.py", "test_store.py", "test_runs.py", "test_life.py", "test_unfinished.py",
-    "test_team.py",
-)  # fmt: skip
+LONGEST = ("test_pipeline.py", "test_store.py", "test_runs.py", "test_life.py", "test_unfinished.py", "test_team.py")
 """Files of tests that take minutes each, on one worker each."""
 AS_A_USER = {"OMP_NUM_THREADS": str(joblib.cpu_count())}
 """As many threads as there are cores, for what must hold with several."""

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from conftest import ROOT, set_params
 from dvc.repo import Repo
 from mlflow import MlflowClient
@@ -124,14 +123,3 @@ class Project:
         with Repo(str(self.folder)) as repo:  # in this process: `dvc status` takes longer to start than to look
             found = {name.rpartition(":")[2] for name in repo.status()}
         return {name for name in found if name not in ("check", "options", "publish")}
-
-
-def reproduced(factory: pytest.TempPathFactory, inputs: Path) -> Project:
-    """A project after its first ``dvc repro``, committed; what ``prepare`` made is that of ``inputs``."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        made = Project(factory.mktemp("project") / """a b'c $d "e\"""")
-        made.take(inputs / "data/prepared")
-        made.run("dvc", "repro")
-        made.commit("first result")
-    return made
