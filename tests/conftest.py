@@ -397,7 +397,7 @@ def server(workspace: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Chrome"]:
+def chromium() -> Iterator["Chrome"]:
     """Headless Chromium; a test without it skips, except in CI, which installs it."""
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
@@ -412,6 +412,14 @@ def browser() -> Iterator["Chrome"]:
     driver = Chrome(options, ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: "Chrome") -> "Chrome":
+    """Chromium without the page of the test before it, which would go on asking its server, and without its log."""
+    chromium.get("about:blank")
+    chromium.get_log("browser")
+    return chromium
 
 
 def read_split(folder: Path, name: str) -> Split:

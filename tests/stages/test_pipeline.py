@@ -259,6 +259,7 @@ def test_a_sweep_trains_what_is_missing_and_compares(project: Project) -> None:
     assert project.run("git", "diff") == before
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_what_dvc_has_of_another_number_of_threads(project: Project) -> None:
     """For DVC, which knows a result by its parameters and files, it would be the same training."""
     project.run("env", "OMP_NUM_THREADS=2", "dvc", "exp", "run", "-S", "train.seed=7")
