@@ -57,7 +57,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: one that is begun last keeps one worker busy while the others wait."""
+    """Begin with the longest files: one that is begun last keeps one worker busy while the others wait.
+
+    With ``--no-loadscope-reorder``, or xdist sorts them by their number of tests.
+    """
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
